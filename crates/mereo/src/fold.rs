@@ -1,0 +1,655 @@
+//! The loop that every method is fitted by.
+//!
+//! A pass shows every block of rows to [`Method::observe`], which adds to sums; [`Comm::sum`] adds the sums of all workers;
+//! [`Method::update`] turns them into the next state. The driver here owns the loop, stopping, progress, checkpoints,
+//! the clock and cancellation; a method owns none of them.
+//!
+//! Cost: one read of the data a pass. Memory: a block (two where blocks are read ahead), the sums, and the memo.
+
+use crate::comm::{Comm, Solo};
+use crate::error::{Error, Result};
+use crate::mat::{Csr, Mat, Rows};
+use crate::model::Model;
+use crate::rng::rng;
+use crate::source::{self, Source};
+use crate::store::Bag;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a span of rows leaves behind. Only sums, so that any grouping of rows gives the same answer.
+pub trait Stats: Send {
+    /// All the numbers, to be added to another worker's.
+    fn parts(&mut self) -> Vec<&mut [f64]>;
+}
+
+/// All that a fit has learned so far, and can be continued from.
+pub trait State: Clone + Send + Sync {
+    /// Writes the state into a checkpoint, to the last bit.
+    fn save(&self, bag: &mut Bag);
+    /// Reads a state that [`State::save`] wrote.
+    fn load(bag: &Bag) -> Result<Self>;
+}
+
+/// A learning method: implemented by its public parameter struct.
+pub trait Method: Serialize + Sync {
+    /// All that is learned.
+    type State: State;
+    /// The sums of one pass.
+    type Stats: Stats;
+    /// What comes out.
+    type Model: Model;
+
+    /// The short name, as on the command line.
+    fn name(&self) -> &'static str;
+    /// Refuses parameters that are out of range, or that don't fit data of this shape.
+    fn check(&self, shape: Shape) -> Result<()>;
+    /// When to stop.
+    fn plan(&self) -> Plan;
+    /// Numbers kept for every row between passes.
+    fn memo(&self) -> Memo {
+        Memo::None
+    }
+    /// Independent starts, of which the one with the lowest final loss is kept.
+    fn restarts(&self) -> usize {
+        1
+    }
+    /// The seed of all randomness.
+    fn seed(&self) -> u64 {
+        0
+    }
+    /// How many rows `init` wants to see (drawn evenly, in order); all of them if there are fewer.
+    fn sample(&self, shape: Shape) -> usize;
+    /// Refuses rows that the method can't use; called once for each block. `first` is the number of its first row.
+    fn accept(&self, _x: &Rows, _first: u64) -> Result<()> {
+        Ok(())
+    }
+    /// The first state, from a sample of the rows.
+    fn init(&self, sample: &Rows, shape: Shape, restart: usize) -> Result<Self::State>;
+    /// Sums of no rows.
+    fn zero(&self, state: &Self::State) -> Self::Stats;
+    /// Adds what rows `first..` leave behind. `memo` holds [`Memo::width`] numbers for each of them, zeros at first.
+    fn observe(
+        &self,
+        state: &Self::State,
+        x: &Rows,
+        first: u64,
+        memo: &mut [f32],
+        into: &mut Self::Stats,
+    ) -> Result<()>;
+    /// Turns the sums of all rows into the next state.
+    fn update(&self, state: &mut Self::State, stats: Self::Stats) -> Result<Progress>;
+    /// The model that a state stands for.
+    fn model(&self, state: Self::State) -> Result<Self::Model>;
+}
+
+/// The shape of the whole data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Number of rows (n).
+    pub rows: usize,
+    /// Number of columns (d).
+    pub cols: usize,
+}
+
+/// When a fit ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Plan {
+    /// Passes over the data at most (≥ 1).
+    pub max: usize,
+    /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max`.
+    pub tol: f64,
+}
+
+/// Numbers that the driver keeps for each row between passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memo {
+    /// None.
+    None,
+    /// A cache of this many numbers: dropped where memory is short, the answer stays the same.
+    Cache(usize),
+    /// This many numbers that are part of what is learned: a fit without room for them is refused.
+    Kept(usize),
+}
+
+impl Memo {
+    /// Numbers a row.
+    pub fn width(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Cache(m) | Self::Kept(m) => m,
+        }
+    }
+}
+
+/// What an update says of itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The loss, in the method's own terms; lower is better.
+    pub loss: f64,
+    /// Nothing is left to learn, whatever the plan says.
+    pub done: bool,
+}
+
+/// Where `observe` and `update` run.
+pub trait Engine<M: Method>: Sync {
+    /// See [`Method::observe`].
+    fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()>;
+    /// See [`Method::update`].
+    fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress>;
+}
+
+/// The processor that this runs on; every method has it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cpu;
+
+impl<M: Method> Engine<M> for Cpu {
+    fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()> {
+        m.observe(state, x, first, memo, into)
+    }
+    fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress> {
+        m.update(state, stats)
+    }
+}
+
+/// One finished pass, as a watcher sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pass {
+    /// Which start this is, from 0.
+    pub restart: usize,
+    /// Passes so far in this start, from 1.
+    pub pass: usize,
+    /// The loss after it.
+    pub loss: f64,
+    /// Seconds since the fit began, earlier runs of a resumed fit included.
+    pub seconds: f64,
+}
+
+/// Sees every pass; [`ControlFlow::Break`] ends the fit with the model so far.
+pub type Watch<'a> = &'a mut dyn FnMut(&Pass, Plan) -> ControlFlow<()>;
+
+/// How to run a fit. `Options::default()` keeps everything in memory, watches nothing and writes nothing.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// Bytes that the memo may take; unlimited if `None`.
+    pub memory: Option<u64>,
+    /// Called after every pass.
+    pub watch: Option<Watch<'a>>,
+    /// Once true, the fit ends at the next block with the model of the last whole pass.
+    pub cancel: Option<&'a AtomicBool>,
+    /// Where and how often to write checkpoints.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// A file from which a fit can be continued.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The file; with several workers `.1`, `.2`, … is appended for all but the first.
+    pub path: PathBuf,
+    /// Least time between two writes. One is also written when a fit is cancelled or reaches its limit of passes.
+    pub every: Duration,
+    /// Continue from the file if it is there; the end is the same, byte for byte, as without the interruption.
+    pub resume: bool,
+}
+
+/// Why a fit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stop {
+    /// The loss changed by less than the tolerance, or the method had nothing left to learn.
+    Converged,
+    /// The limit of passes was reached first.
+    Limit,
+    /// Asked to stop.
+    Cancelled,
+}
+
+/// A fitted model and how it came about.
+#[derive(Debug, Clone)]
+pub struct Fitted<T> {
+    /// The model.
+    pub model: T,
+    /// Every pass of the start that was kept.
+    pub curve: Vec<Pass>,
+    /// Final loss of every start.
+    pub starts: Vec<f64>,
+    /// Why it ended.
+    pub stop: Stop,
+}
+
+/// Fits a method to all rows of a source, in this process. See [`fit_on`].
+pub fn fit<M: Method>(method: &M, source: &dyn Source, options: Options) -> Result<Fitted<M::Model>> {
+    fit_on(method, source, &Cpu, &Solo, options)
+}
+
+/// Where a run of several starts stands; all of it goes into a checkpoint.
+struct Run<S> {
+    restart: usize,
+    state: S,
+    curve: Vec<Pass>,
+    memo: Vec<f32>,
+    starts: Vec<f64>,
+    best: Option<Best<S>>,
+}
+
+#[derive(Clone)]
+struct Best<S> {
+    state: S,
+    curve: Vec<Pass>,
+    stop: Stop,
+}
+
+/// Fits a method to the blocks of this worker (`rank`, `rank + size`, …), on an engine, together with other workers.
+///
+/// # Errors
+/// Bad parameters, bad data (the row is named), an unreadable block, a checkpoint of another fit, or a failure of another worker.
+pub fn fit_on<M: Method>(
+    method: &M,
+    source: &dyn Source,
+    engine: &dyn Engine<M>,
+    comm: &dyn Comm,
+    mut options: Options,
+) -> Result<Fitted<M::Model>> {
+    let started = Instant::now();
+    let shape = Shape { rows: source::count(source), cols: source.cols() };
+    if shape.rows == 0 || shape.cols == 0 {
+        return Err(Error::data(format!("the data has {} rows and {} columns; nothing can be learned", shape.rows, shape.cols)));
+    }
+    method.check(shape)?;
+    let plan = method.plan();
+    let spans = spans(source, comm);
+    let width = memo_width(method, &spans, options.memory)?;
+
+    let sample = draw(source, method.sample(shape), method.seed())?;
+    let fresh = |restart: usize| -> Result<(M::State, Vec<f32>)> {
+        let own: usize = spans.iter().map(|s| s.rows).sum();
+        Ok((method.init(&sample, shape, restart)?, vec![0.0; own * width]))
+    };
+    let mut before = 0.0;
+    let resumed = resume(method, &options, shape, comm)?;
+    let continued = resumed.is_some();
+    let mut run = if let Some((run, seconds)) = resumed {
+        before = seconds;
+        run
+    } else {
+        let (state, memo) = fresh(0)?;
+        Run { restart: 0, state, curve: Vec::new(), memo, starts: Vec::new(), best: None }
+    };
+    let clock = || before + started.elapsed().as_secs_f64();
+    let mut written = Instant::now();
+    let mut checked = continued;
+    let mut asked = false;
+
+    let stop = loop {
+        let pass = run.curve.len();
+        let ended = match run.curve.as_slice() {
+            [.., a, b] if plan.tol > 0.0 && (a.loss - b.loss).abs() <= plan.tol * a.loss.abs() => Some(Stop::Converged),
+            _ if pass >= plan.max => Some(Stop::Limit),
+            _ => None,
+        };
+        let ended = match ended {
+            Some(stop) => Some(stop),
+            None => {
+                let mut sums = method.zero(&run.state);
+                let seen = if asked {
+                    Ok(ControlFlow::Break(()))
+                } else {
+                    let watch = Observe { method, engine, source, spans: &spans, width, check: !checked, cancel: options.cancel };
+                    watch.pass(&run.state, &mut run.memo, &mut sums)
+                };
+                match agree(seen, &mut sums, shape, comm)? {
+                    ControlFlow::Break(()) => break Stop::Cancelled,
+                    ControlFlow::Continue(()) => checked = true,
+                }
+                let progress = engine.update(method, &mut run.state, sums)?;
+                if !progress.loss.is_finite() {
+                    return Err(Error::data(format!(
+                        "the loss became {} in pass {}; the data's scale may be too extreme (largest values beyond 1e18 overflow): rescale it",
+                        progress.loss,
+                        pass + 1
+                    )));
+                }
+                let seen = Pass { restart: run.restart, pass: pass + 1, loss: progress.loss, seconds: clock() };
+                run.curve.push(seen);
+                // The other workers hear of it when the next sums are added.
+                asked |= options.watch.as_mut().is_some_and(|w| w(&seen, plan).is_break());
+                progress.done.then_some(Stop::Converged)
+            }
+        };
+        if let Some(stop) = ended {
+            let loss = run.curve.last().map_or(f64::INFINITY, |p| p.loss);
+            run.starts.push(loss);
+            if run.best.as_ref().is_none_or(|b| loss < b.curve.last().map_or(f64::INFINITY, |p| p.loss)) {
+                run.best = Some(Best { state: run.state.clone(), curve: run.curve.clone(), stop });
+            }
+            if run.restart + 1 >= method.restarts() {
+                break stop;
+            }
+            run.restart += 1;
+            run.curve.clear();
+            (run.state, run.memo) = fresh(run.restart)?;
+        }
+        if let Some(c) = &options.checkpoint
+            && written.elapsed() >= c.every
+        {
+            save(method, c, &run, shape, comm, clock())?;
+            written = Instant::now();
+        }
+    };
+    if let Some(c) = &options.checkpoint {
+        let mut kept = run;
+        if stop != Stop::Cancelled {
+            kept.starts.pop(); // so that a resumed run judges this start again, under its own limits
+            if kept.starts.is_empty() {
+                kept.best = None;
+            }
+        }
+        save(method, c, &kept, shape, comm, clock())?;
+        if stop != Stop::Cancelled {
+            kept.starts.push(kept.curve.last().map_or(f64::INFINITY, |p| p.loss));
+        }
+        run = kept;
+    }
+    finish(method, run, stop)
+}
+
+fn finish<M: Method>(method: &M, run: Run<M::State>, stop: Stop) -> Result<Fitted<M::Model>> {
+    let current = run.curve.last().map_or(f64::INFINITY, |p| p.loss);
+    match run.best {
+        Some(b) if b.curve.last().map_or(f64::INFINITY, |p| p.loss) <= current || run.curve.is_empty() => {
+            let stop = if stop == Stop::Cancelled { stop } else { b.stop };
+            Ok(Fitted { model: method.model(b.state)?, curve: b.curve, starts: run.starts, stop })
+        }
+        _ => Ok(Fitted { model: method.model(run.state)?, curve: run.curve, starts: run.starts, stop }),
+    }
+}
+
+/// A block of this worker: its number, its first row in the whole data, its count, and its place in the memo.
+struct Span {
+    block: usize,
+    first: u64,
+    rows: usize,
+}
+
+fn spans(source: &dyn Source, comm: &dyn Comm) -> Vec<Span> {
+    let mut first = 0;
+    let mut own = Vec::new();
+    for block in 0..source.blocks() {
+        let rows = source.rows(block);
+        if block % comm.size() == comm.rank() {
+            own.push(Span { block, first, rows });
+        }
+        first += rows as u64;
+    }
+    own
+}
+
+fn memo_width<M: Method>(method: &M, spans: &[Span], memory: Option<u64>) -> Result<usize> {
+    let width = method.memo().width();
+    let need = spans.iter().map(|s| s.rows as u64).sum::<u64>() * width as u64 * 4;
+    match (method.memo(), memory) {
+        (Memo::Cache(_), Some(limit)) if need > limit => Ok(0),
+        (Memo::Kept(_), Some(limit)) if need > limit => Err(Error::parameter(format!(
+            "this solver keeps {width} numbers for every row, {} MB in all, more than the memory of {} MB; raise it or choose another solver",
+            need >> 20,
+            limit >> 20
+        ))),
+        _ => Ok(width),
+    }
+}
+
+/// One worker's share of one pass.
+struct Observe<'a, M: Method> {
+    method: &'a M,
+    engine: &'a dyn Engine<M>,
+    source: &'a dyn Source,
+    spans: &'a [Span],
+    width: usize,
+    check: bool,
+    cancel: Option<&'a AtomicBool>,
+}
+
+impl<M: Method> Observe<'_, M> {
+    /// Rows seen, or `Break` if cancelled.
+    fn pass(&self, state: &M::State, memo: &mut [f32], sums: &mut M::Stats) -> Result<ControlFlow<(), u64>> {
+        if self.source.streams() && self.spans.len() > 1 {
+            return self.pass_ahead(state, memo, sums);
+        }
+        let mut seen = 0;
+        let mut at = 0;
+        for span in self.spans {
+            if self.cancelled() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let x = self.source.block(span.block)?;
+            seen += self.block(state, &x, span, memo, &mut at, sums)?;
+        }
+        Ok(ControlFlow::Continue(seen))
+    }
+
+    /// The same, with the next block read while this one is worked on.
+    fn pass_ahead(&self, state: &M::State, memo: &mut [f32], sums: &mut M::Stats) -> Result<ControlFlow<(), u64>> {
+        std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::sync_channel(0);
+            scope.spawn(move || {
+                for span in self.spans {
+                    if send.send((span, self.source.block(span.block))).is_err() {
+                        return;
+                    }
+                }
+            });
+            let mut seen = 0;
+            let mut at = 0;
+            while let Ok((span, x)) = receive.recv() {
+                if self.cancelled() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                seen += self.block(state, &x?, span, memo, &mut at, sums)?;
+            }
+            Ok(ControlFlow::Continue(seen))
+        })
+    }
+
+    fn block(&self, state: &M::State, x: &Rows, span: &Span, memo: &mut [f32], at: &mut usize, sums: &mut M::Stats) -> Result<u64> {
+        if x.rows() != span.rows || x.cols() != self.source.cols() {
+            return Err(Error::data(format!(
+                "block {} has {} rows of {} columns where {} of {} were announced; the file changed while it was read",
+                span.block,
+                x.rows(),
+                x.cols(),
+                span.rows,
+                self.source.cols()
+            )));
+        }
+        if self.check {
+            source::check_finite(x, span.first)?;
+            self.method.accept(x, span.first)?;
+        }
+        let memo = &mut memo[*at..*at + span.rows * self.width];
+        *at += memo.len();
+        self.engine.observe(self.method, state, x, span.first, memo, sums)?;
+        Ok(span.rows as u64)
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_some_and(|c| c.load(Ordering::Relaxed))
+    }
+}
+
+/// Adds the sums of all workers, failures and stop requests among them, so that no worker waits for ever.
+fn agree<S: Stats>(seen: Result<ControlFlow<(), u64>>, sums: &mut S, shape: Shape, comm: &dyn Comm) -> Result<ControlFlow<()>> {
+    let (rows, failed, stopped, error) = match seen {
+        Ok(ControlFlow::Continue(rows)) => (rows as f64, 0.0, 0.0, None),
+        Ok(ControlFlow::Break(())) => (0.0, 0.0, 1.0, None),
+        Err(e) => (0.0, 1.0, 0.0, Some(e)),
+    };
+    let mut flags = [rows, failed, stopped];
+    let mut parts = sums.parts();
+    parts.push(&mut flags);
+    comm.sum(parts)?;
+    match (error, flags) {
+        (Some(e), _) => Err(e),
+        (None, [_, failed, _]) if failed > 0.0 => Err(Error::Worker),
+        (None, [_, _, stopped]) if stopped > 0.0 => Ok(ControlFlow::Break(())),
+        (None, [rows, ..]) if rows != shape.rows as f64 => Err(Error::data(format!(
+            "the workers saw {rows} rows of {}; every block must be read by exactly one worker",
+            shape.rows
+        ))),
+        _ => Ok(ControlFlow::Continue(())),
+    }
+}
+
+/// Rows drawn evenly from the whole source, in order; the same for every worker and every cut into blocks.
+pub fn draw(source: &dyn Source, wanted: usize, seed: u64) -> Result<Rows<'_>> {
+    let n = source::count(source);
+    if wanted >= n && source.blocks() == 1 {
+        return source.block(0);
+    }
+    let picked = rng(seed, stream::SAMPLE, 0).choose(n, wanted);
+    let cols = source.cols();
+    let mut next = picked.iter().copied().peekable();
+    let mut first = 0;
+    let mut dense: Vec<f32> = Vec::new();
+    let mut csr = Csr { cols, indptr: vec![0], ..Csr::default() };
+    for b in 0..source.blocks() {
+        let end = first + source.rows(b);
+        if next.peek().is_none_or(|&i| i >= end) {
+            first = end;
+            continue;
+        }
+        let x = source.block(b)?;
+        while let Some(i) = next.next_if(|&i| i < end) {
+            match &x {
+                Rows::Dense(x) => dense.extend_from_slice(x.row(i - first)),
+                Rows::Sparse(x) => {
+                    let (columns, values) = x.row(i - first);
+                    csr.indices.extend_from_slice(columns);
+                    csr.values.extend_from_slice(values);
+                    csr.indptr.push(csr.indices.len() as u64);
+                }
+            }
+        }
+        first = end;
+    }
+    Ok(if csr.indptr.len() > 1 {
+        Rows::Sparse(crate::mat::SparseRows {
+            cols,
+            indptr: csr.indptr.into(),
+            indices: csr.indices.into(),
+            values: csr.values.into(),
+        })
+    } else {
+        Rows::Dense(crate::mat::DenseRows { cols, data: dense.into() })
+    })
+}
+
+/// Streams of random numbers, each used for one purpose only.
+pub mod stream {
+    /// Which rows `init` sees.
+    pub const SAMPLE: u64 = 1;
+    /// A method's first state.
+    pub const INIT: u64 = 2;
+    /// First codes of a row.
+    pub const CODES: u64 = 3;
+    /// Which rows are held out.
+    pub const SPLIT: u64 = 4;
+    /// Generated data.
+    pub const SYNTH: u64 = 5;
+}
+
+fn worker_path(c: &Checkpoint, comm: &dyn Comm) -> PathBuf {
+    match comm.rank() {
+        0 => c.path.clone(),
+        rank => {
+            let mut name = c.path.as_os_str().to_owned();
+            name.push(format!(".{rank}"));
+            name.into()
+        }
+    }
+}
+
+fn save<M: Method>(method: &M, c: &Checkpoint, run: &Run<M::State>, shape: Shape, comm: &dyn Comm, seconds: f64) -> Result<()> {
+    let mut bag = Bag::default();
+    bag.put("kind", "checkpoint");
+    bag.put("method", method.name());
+    bag.put("params", method);
+    bag.put("shape", shape);
+    bag.put("workers", [comm.rank(), comm.size()]);
+    bag.put("restart", run.restart);
+    bag.put("curve", &run.curve);
+    bag.put("starts", &run.starts);
+    bag.put("seconds", seconds);
+    bag.put_f32("memo", &run.memo);
+    let mut state = Bag::default();
+    run.state.save(&mut state);
+    bag.nest("state", state);
+    if let Some(best) = &run.best {
+        let mut state = Bag::default();
+        best.state.save(&mut state);
+        bag.nest("best", state);
+        bag.put("best_curve", &best.curve);
+        bag.put("best_stop", best.stop);
+    }
+    bag.write(&worker_path(c, comm))
+}
+
+fn resume<M: Method>(method: &M, options: &Options, shape: Shape, comm: &dyn Comm) -> Result<Option<(Run<M::State>, f64)>> {
+    let Some(c) = options.checkpoint.as_ref().filter(|c| c.resume) else { return Ok(None) };
+    let path = worker_path(c, comm);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bag = Bag::read(&path)?;
+    let other = |what: &str| Error::format(&path, format!("a checkpoint of {what}; give the same data and parameters, or start anew without resume"));
+    if bag.get::<String>("kind").ok().as_deref() != Some("checkpoint") {
+        return Err(Error::format(&path, "not a checkpoint of a fit"));
+    }
+    if bag.get::<String>("method")? != method.name() {
+        return Err(other("another method"));
+    }
+    if bag.get::<Shape>("shape")? != shape {
+        return Err(other("data of another shape"));
+    }
+    if bag.get::<[usize; 2]>("workers")? != [comm.rank(), comm.size()] {
+        return Err(other("another number of workers"));
+    }
+    let params = serde_json::to_value(method).unwrap_or_default();
+    let stored = bag.meta.get("params").cloned().unwrap_or_default();
+    if let (Some(now), Some(then)) = (params.as_object(), stored.as_object()) {
+        // More passes, or another tolerance, is what one resumes for.
+        let differ = |key: &&String| !matches!(key.as_str(), "max_passes" | "tol") && now.get(*key) != then.get(*key);
+        if let Some(key) = now.keys().find(differ) {
+            return Err(other(&format!(
+                "a fit with {key} = {}, not {}",
+                then.get(key).unwrap_or(&serde_json::Value::Null),
+                now[key]
+            )));
+        }
+    }
+    let best = match bag.nested("best") {
+        Ok(b) => Some(Best { state: M::State::load(&b)?, curve: bag.get("best_curve")?, stop: bag.get("best_stop")? }),
+        Err(_) => None,
+    };
+    let run = Run {
+        restart: bag.get("restart")?,
+        state: M::State::load(&bag.nested("state")?)?,
+        curve: bag.get("curve")?,
+        memo: bag.f32("memo")?,
+        starts: bag.get("starts")?,
+        best,
+    };
+    Ok(Some((run, bag.get("seconds")?)))
+}
+
+/// A matrix of the rows of a whole source (n × d), dense. For data that is known to fit in memory.
+pub fn collect(source: &dyn Source) -> Result<Mat> {
+    let mut out = Mat { rows: 0, cols: source.cols(), data: Vec::new() };
+    for b in 0..source.blocks() {
+        let x = source.block(b)?.to_mat();
+        out.rows += x.rows;
+        out.data.extend_from_slice(&x.data);
+    }
+    Ok(out)
+}

@@ -1,0 +1,27 @@
+//! mereo learns what data is made of.
+//!
+//! Every method here explains a matrix of n rows and d columns the same way: **rows ≈ codes · atoms**.
+//! It learns k atoms in d dimensions and a way to encode a row as weights on them. The methods differ in what
+//! they forbid: principal components are orthogonal ([`Pca`]), a codeword stands alone ([`Vq`]), parts only add
+//! ([`Nmf`]).
+//!
+//! The pieces, from the data up:
+//!
+//! - [`mat`]: rows in memory, dense or CSR. [`source`]: rows cut into blocks, in memory or in files.
+//! - [`fold`]: the one loop. Rows leave behind sums; a small update turns sums into the next state.
+//! - [`model`]: what measure, inspect, compare and export need of a fitted model.
+//! - [`store`]: one file format, safetensors with a JSON header.
+
+pub mod comm;
+pub mod error;
+pub mod fold;
+pub mod linalg;
+pub mod mat;
+pub mod model;
+pub mod rng;
+pub mod source;
+pub mod store;
+
+pub use error::{Error, Result};
+pub use mat::{Csr, Mat, Rows};
+pub use model::{Codes, Model};

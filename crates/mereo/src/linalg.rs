@@ -1,0 +1,322 @@
+//! Products and decompositions. The one file that names the linear-algebra crate (faer).
+//!
+//! Rows are cut into panels of [`PANEL`]; threads take whole panels, and partial sums are added in the order of the
+//! panels. So no result depends on the number of threads. Products within a panel are f32, sums over panels f64.
+
+use crate::error::{Error, Result};
+use crate::mat::{DenseRows, Mat, Rows, SparseRows};
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par, Side};
+use rayon::prelude::*;
+
+/// Rows of a panel: 512 rows of a few hundred columns stay in a core's own cache.
+pub const PANEL: usize = 512;
+
+/// Whether a product replaces what is there or is added to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Into {
+    /// out = a·b
+    Replace,
+    /// out += a·b
+    Add,
+}
+
+impl From<Into> for Accum {
+    fn from(i: Into) -> Self {
+        match i {
+            Into::Replace => Self::Replace,
+            Into::Add => Self::Add,
+        }
+    }
+}
+
+/// out (m×n) ← a (m×p) · b (p×n), on this thread. All row-major.
+pub fn mul_nn(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, usize), into: Into) {
+    matmul(
+        MatMut::from_row_major_slice_mut(&mut out[..m * n], m, n),
+        into.into(),
+        MatRef::from_row_major_slice(&a[..m * p], m, p),
+        MatRef::from_row_major_slice(&b[..p * n], p, n),
+        1.0,
+        Par::Seq,
+    );
+}
+
+/// out (m×n) ← a (m×p) · bᵀ with b (n×p), on this thread. All row-major.
+pub fn mul_nt(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, usize), into: Into) {
+    matmul(
+        MatMut::from_row_major_slice_mut(&mut out[..m * n], m, n),
+        into.into(),
+        MatRef::from_row_major_slice(&a[..m * p], m, p),
+        MatRef::from_row_major_slice(&b[..n * p], n, p).transpose(),
+        1.0,
+        Par::Seq,
+    );
+}
+
+/// out (m×n) ← aᵀ · b with a (p×m) and b (p×n), on this thread. All row-major.
+pub fn mul_tn(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, usize), into: Into) {
+    matmul(
+        MatMut::from_row_major_slice_mut(&mut out[..m * n], m, n),
+        into.into(),
+        MatRef::from_row_major_slice(&a[..p * m], p, m).transpose(),
+        MatRef::from_row_major_slice(&b[..p * n], p, n),
+        1.0,
+        Par::Seq,
+    );
+}
+
+/// x (n×d) · b (d×k) → n×k; sparse rows cost their stored entries only.
+pub fn rows_times(x: &Rows, b: &Mat) -> Mat {
+    let (n, d, k) = (x.rows(), x.cols(), b.cols);
+    let mut out = Mat::zeros(n, k);
+    if n * k == 0 {
+        return out;
+    }
+    out.data.par_chunks_mut(PANEL * k).enumerate().for_each(|(i, out)| {
+        let m = out.len() / k;
+        match x.slice(i * PANEL, i * PANEL + m) {
+            Rows::Dense(x) => mul_nn(out, &x.data, &b.data, (m, d, k), Into::Replace),
+            Rows::Sparse(x) => {
+                for (i, out) in out.chunks_exact_mut(k).enumerate() {
+                    let (columns, values) = x.row(i);
+                    for (&j, &v) in columns.iter().zip(values) {
+                        axpy(out, v, b.row(j as usize));
+                    }
+                }
+            }
+        }
+    });
+    out
+}
+
+/// x (n×d) · bᵀ with b (k×d) → n×k; sparse rows cost their stored entries only.
+pub fn rows_times_t(x: &Rows, b: &Mat) -> Mat {
+    let (n, d, k) = (x.rows(), x.cols(), b.rows);
+    if matches!(x, Rows::Sparse(_)) {
+        return rows_times(x, &b.transpose());
+    }
+    let mut out = Mat::zeros(n, k);
+    if n * k == 0 {
+        return out;
+    }
+    out.data.par_chunks_mut(PANEL * k).enumerate().for_each(|(i, out)| {
+        let m = out.len() / k;
+        if let Rows::Dense(x) = x.slice(i * PANEL, i * PANEL + m) {
+            mul_nt(out, &x.data, &b.data, (m, d, k), Into::Replace);
+        }
+    });
+    out
+}
+
+/// into (k×d, f64) += wᵀ·x with w (n×k) and x (n×d).
+pub fn add_tn(into: &mut [f64], w: &[f32], x: &Rows) {
+    let (n, d) = (x.rows(), x.cols());
+    if n * d == 0 {
+        return;
+    }
+    let k = w.len() / n;
+    fold_panels(into, n, |from, to, part| {
+        let w = &w[from * k..to * k];
+        match x.slice(from, to) {
+            Rows::Dense(x) => mul_tn(part, w, &x.data, (k, to - from, d), Into::Replace),
+            Rows::Sparse(x) => {
+                part.fill(0.0);
+                for i in 0..to - from {
+                    let (columns, values) = x.row(i);
+                    for (a, &w) in w[i * k..(i + 1) * k].iter().enumerate().filter(|(_, w)| **w != 0.0) {
+                        let part = &mut part[a * d..(a + 1) * d];
+                        for (&j, &v) in columns.iter().zip(values) {
+                            part[j as usize] += w * v;
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Adds the f32 sums of row panels to f64 sums, panel after panel in order. `product` gets the first row, the row after the
+/// last, and a buffer as long as `into` that it must overwrite.
+pub fn fold_panels(into: &mut [f64], n: usize, product: impl Fn(usize, usize, &mut [f32]) + Sync) {
+    let panels = n.div_ceil(PANEL);
+    let wave = rayon::current_num_threads().min(panels).max(1);
+    let mut parts = vec![0f32; wave * into.len()];
+    for first in (0..panels).step_by(wave) {
+        let count = wave.min(panels - first);
+        let parts = &mut parts[..count * into.len()];
+        parts.par_chunks_mut(into.len()).enumerate().for_each(|(i, part)| {
+            let from = (first + i) * PANEL;
+            product(from, (from + PANEL).min(n), part);
+        });
+        let len = into.len();
+        let step = len.div_ceil(rayon::current_num_threads()).max(4096);
+        into.par_chunks_mut(step).enumerate().for_each(|(c, into)| {
+            for part in parts.chunks_exact(len) {
+                for (s, &p) in into.iter_mut().zip(&part[c * step..]) {
+                    *s += f64::from(p);
+                }
+            }
+        });
+    }
+}
+
+/// out += a · x
+pub fn axpy(out: &mut [f32], a: f32, x: &[f32]) {
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o += a * x;
+    }
+}
+
+/// Sum of products, in f64.
+pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+/// Sum of the squares of all stored numbers, in f64.
+pub fn sum_squares(x: &Rows) -> f64 {
+    x.values().par_chunks(1 << 14).map(|c| c.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()).collect::<Vec<_>>().iter().sum()
+}
+
+/// Eigenvalues, falling, and eigenvectors (one a row) of a symmetric matrix (n×n; the lower triangle is read).
+pub fn eigh(a: &[f64], n: usize) -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
+    let a = MatRef::from_row_major_slice(a, n, n);
+    let e = a
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| Error::data("the eigenvalues did not converge; look for huge or non-finite values in the data"))?;
+    let values = e.S().column_vector();
+    let order = (0..n).rev();
+    Ok((order.clone().map(|j| values[j]).collect(), order.map(|j| (0..n).map(|i| e.U()[(i, j)]).collect()).collect()))
+}
+
+/// The rows of `a` (m×n, m ≤ n, f64), made orthonormal (Householder QR of the transpose).
+pub fn orthonormal(a: &[f64], m: usize, n: usize) -> Vec<f64> {
+    let q = MatRef::from_row_major_slice(a, m, n).transpose().qr().compute_thin_Q();
+    let mut out = vec![0.0; m * n];
+    for i in 0..m {
+        for j in 0..n {
+            out[i * n + j] = q[(j, i)];
+        }
+    }
+    out
+}
+
+/// Makes the largest entry of every atom positive (ties: the first), so that a refit gives the same signs.
+pub fn fix_signs(atoms: &mut Mat) {
+    for row in atoms.data.chunks_exact_mut(atoms.cols.max(1)) {
+        let mut at = 0;
+        for (j, v) in row.iter().enumerate() {
+            if v.abs() > row[at].abs() {
+                at = j;
+            }
+        }
+        if row.get(at).is_some_and(|v| *v < 0.0) {
+            row.iter_mut().for_each(|v| *v = -*v);
+        }
+    }
+}
+
+/// A dense copy of `x` less one shift a column.
+pub fn shifted(x: &DenseRows, shift: &[f32]) -> Vec<f32> {
+    let mut out = x.data.to_vec();
+    for row in out.chunks_exact_mut(shift.len().max(1)) {
+        row.iter_mut().zip(shift).for_each(|(v, s)| *v -= s);
+    }
+    out
+}
+
+/// Sums of the columns of sparse rows, added to `into` (d).
+pub fn add_columns_sparse(into: &mut [f64], x: &SparseRows) {
+    for (&j, &v) in x.indices.iter().zip(x.values.iter()) {
+        into[j as usize] += f64::from(v);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mat::Csr;
+    use crate::rng::rng;
+
+    fn random(rows: usize, cols: usize, seed: u64) -> Mat {
+        let mut r = rng(seed, 0, 0);
+        Mat { rows, cols, data: (0..rows * cols).map(|_| r.normal() as f32).collect() }
+    }
+
+    fn sparse_of(m: &Mat) -> (Csr, Mat) {
+        let mut kept = m.clone();
+        kept.data.iter_mut().for_each(|v| *v = if *v < 0.8 { 0.0 } else { *v });
+        let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
+        for i in 0..m.rows {
+            for (j, &v) in kept.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
+                csr.indices.push(j as u32);
+                csr.values.push(v);
+            }
+            csr.indptr.push(csr.indices.len() as u64);
+        }
+        (csr, kept)
+    }
+
+    #[test]
+    fn products_agree_with_plain_loops_dense_and_sparse() {
+        let (n, d, k) = (1100, 37, 5);
+        let (csr, x) = sparse_of(&random(n, d, 1));
+        let b = random(k, d, 2);
+        let w = random(n, k, 3);
+        for rows in [x.view(), csr.view()] {
+            let z = rows_times_t(&rows, &b);
+            let back = rows_times(&rows, &b.transpose());
+            let mut s = vec![0.0; k * d];
+            add_tn(&mut s, &w.data, &rows);
+            for i in [0, 511, 512, 1099] {
+                for a in 0..k {
+                    let want = dot(x.row(i), b.row(a));
+                    assert!((f64::from(z.row(i)[a]) - want).abs() < 1e-4);
+                    assert!((f64::from(back.row(i)[a]) - want).abs() < 1e-4);
+                }
+            }
+            for a in 0..k {
+                for j in 0..d {
+                    let want: f64 = (0..n).map(|i| f64::from(w.row(i)[a]) * f64::from(x.row(i)[j])).sum();
+                    assert!((s[a * d + j] - want).abs() < 1e-3, "{} {want}", s[a * d + j]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_do_not_depend_on_threads() {
+        let (x, w) = (random(3000, 40, 1), random(3000, 7, 2));
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
+            pool.install(|| {
+                let mut s = vec![0.0; 7 * 40];
+                add_tn(&mut s, &w.data, &x.view());
+                s
+            })
+        };
+        assert_eq!(run(1), run(3));
+    }
+
+    #[test]
+    fn eigenvectors_and_orthonormal_rows() {
+        let n = 30;
+        let b = random(n, n, 4);
+        let a: Vec<f64> = (0..n * n).map(|i| dot(b.row(i / n), b.row(i % n))).collect();
+        let (values, vectors) = eigh(&a, n).expect("eigh");
+        assert!(values.windows(2).all(|w| w[0] >= w[1]));
+        for (l, v) in values.iter().zip(&vectors) {
+            for i in 0..n {
+                let av: f64 = (0..n).map(|j| a[i * n + j] * v[j]).sum();
+                assert!((av - l * v[i]).abs() < 1e-8 * values[0]);
+            }
+        }
+        let q = orthonormal(&a[..5 * n], 5, n);
+        for i in 0..5 {
+            for j in 0..5 {
+                let s: f64 = (0..n).map(|t| q[i * n + t] * q[j * n + t]).sum();
+                assert!((s - f64::from(u8::from(i == j))).abs() < 1e-12);
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What everything after the fit needs of a fitted model: [`Model`], and the [`Codes`] it writes.
+
+use crate::error::{Error, Result};
+use crate::linalg;
+use crate::mat::{Csr, Mat, Rows};
+use crate::store::Bag;
+
+/// A fitted model: k atoms in d dimensions, a way in (encode) and a way back (decode).
+pub trait Model: Send + Sync {
+    /// The short name of the method that made it, as on the command line: `pca`, `vq`, `nmf`.
+    fn method(&self) -> &'static str;
+    /// The atoms (k × d): axes, codewords, parts.
+    fn atoms(&self) -> &Mat;
+    /// Weights of each row of `x` on the atoms (n × k). An error if `x` has other than d columns.
+    fn encode(&self, x: &Rows) -> Result<Codes>;
+    /// Rows rebuilt from codes (n × d).
+    fn decode(&self, z: &Codes) -> Result<Mat>;
+    /// Writes all that is needed to load the model again.
+    fn save(&self, bag: &mut Bag);
+}
+
+/// Codes of n rows on k atoms.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Codes {
+    /// Every weight is written down (n × k).
+    Dense(Mat),
+    /// Only a few weights of a row differ from zero (n × k).
+    Sparse(Csr),
+}
+
+impl Codes {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Dense(z) => z.rows,
+            Self::Sparse(z) => z.rows,
+        }
+    }
+    /// Number of atoms.
+    pub fn cols(&self) -> usize {
+        match self {
+            Self::Dense(z) => z.cols,
+            Self::Sparse(z) => z.cols,
+        }
+    }
+    /// The codes as rows of k columns.
+    pub fn view(&self) -> Rows<'_> {
+        match self {
+            Self::Dense(z) => z.view(),
+            Self::Sparse(z) => z.view(),
+        }
+    }
+    /// The codes as a dense matrix (n × k), copied.
+    pub fn to_mat(&self) -> Mat {
+        self.view().to_mat()
+    }
+    /// codes · atoms (n × d): the superposition that every linear decoder starts from.
+    pub fn times(&self, atoms: &Mat) -> Result<Mat> {
+        if self.cols() != atoms.rows {
+            return Err(Error::data(format!(
+                "codes of {} columns don't fit a model of {} atoms",
+                self.cols(),
+                atoms.rows
+            )));
+        }
+        Ok(linalg::rows_times(&self.view(), atoms))
+    }
+}
+
+/// An error that says both widths unless `x` has `cols` columns.
+pub fn check_width(x: &Rows, cols: usize) -> Result<()> {
+    if x.cols() == cols {
+        return Ok(());
+    }
+    Err(Error::data(format!(
+        "the data has {} columns, the model was fitted on {cols}; give it the same columns in the same order",
+        x.cols()
+    )))
+}
