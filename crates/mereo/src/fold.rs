@@ -71,14 +71,7 @@ pub trait Method: Serialize + Sync {
     /// Sums of no rows.
     fn zero(&self, state: &Self::State) -> Self::Stats;
     /// Adds what rows `first..` leave behind. `memo` holds [`Memo::width`] numbers for each of them, zeros at first.
-    fn observe(
-        &self,
-        state: &Self::State,
-        x: &Rows,
-        first: u64,
-        memo: &mut [f32],
-        into: &mut Self::Stats,
-    ) -> Result<()>;
+    fn observe(&self, state: &Self::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut Self::Stats) -> Result<()>;
     /// Turns the sums of all rows into the next state.
     fn update(&self, state: &mut Self::State, stats: Self::Stats) -> Result<Progress>;
     /// The model that a state stands for.
@@ -452,7 +445,15 @@ impl<M: Method> Observe<'_, M> {
         })
     }
 
-    fn block(&self, state: &M::State, x: &Rows, span: &Span, memo: &mut [f32], at: &mut usize, sums: &mut M::Stats) -> Result<u64> {
+    fn block(
+        &self,
+        state: &M::State,
+        x: &Rows,
+        span: &Span,
+        memo: &mut [f32],
+        at: &mut usize,
+        sums: &mut M::Stats,
+    ) -> Result<u64> {
         if x.rows() != span.rows || x.cols() != self.source.cols() {
             return Err(Error::data(format!(
                 "block {} has {} rows of {} columns where {} of {} were announced; the file changed while it was read",
@@ -602,7 +603,9 @@ fn resume<M: Method>(method: &M, options: &Options, shape: Shape, comm: &dyn Com
         return Ok(None);
     }
     let bag = Bag::read(&path)?;
-    let other = |what: &str| Error::format(&path, format!("a checkpoint of {what}; give the same data and parameters, or start anew without resume"));
+    let other = |what: &str| {
+        Error::format(&path, format!("a checkpoint of {what}; give the same data and parameters, or start anew without resume"))
+    };
     if bag.get::<String>("kind").ok().as_deref() != Some("checkpoint") {
         return Err(Error::format(&path, "not a checkpoint of a fit"));
     }

@@ -175,7 +175,12 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
 
 /// Sum of the squares of all stored numbers, in f64.
 pub fn sum_squares(x: &Rows) -> f64 {
-    x.values().par_chunks(1 << 14).map(|c| c.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()).collect::<Vec<_>>().iter().sum()
+    x.values()
+        .par_chunks(1 << 14)
+        .map(|c| c.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>())
+        .collect::<Vec<_>>()
+        .iter()
+        .sum()
 }
 
 /// Eigenvalues, falling, and eigenvectors (one a row) of a symmetric matrix (n×n; the lower triangle is read).

@@ -57,11 +57,7 @@ impl Codes {
     /// codes · atoms (n × d): the superposition that every linear decoder starts from.
     pub fn times(&self, atoms: &Mat) -> Result<Mat> {
         if self.cols() != atoms.rows {
-            return Err(Error::data(format!(
-                "codes of {} columns don't fit a model of {} atoms",
-                self.cols(),
-                atoms.rows
-            )));
+            return Err(Error::data(format!("codes of {} columns don't fit a model of {} atoms", self.cols(), atoms.rows)));
         }
         Ok(linalg::rows_times(&self.view(), atoms))
     }

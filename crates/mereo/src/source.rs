@@ -98,11 +98,7 @@ pub fn check_nonnegative(x: &Rows, first: u64, why: &str) -> Result<()> {
     }
     let at = values.iter().position(|v| *v < 0.0).unwrap_or(0);
     let (row, column) = place(x, at);
-    Err(Error::data(format!(
-        "row {}, column {column} is {} (both counted from 0), and {why}",
-        first + row as u64,
-        values[at]
-    )))
+    Err(Error::data(format!("row {}, column {column} is {} (both counted from 0), and {why}", first + row as u64, values[at])))
 }
 
 fn place(x: &Rows, at: usize) -> (usize, usize) {

@@ -46,8 +46,7 @@ pub enum Numbers {
 impl Bag {
     /// Stores a matrix.
     pub fn put_mat(&mut self, name: &str, m: &Mat) {
-        self.tensors
-            .insert(name.into(), Tensor { shape: vec![m.rows, m.cols], data: Numbers::F32(m.data.clone()) });
+        self.tensors.insert(name.into(), Tensor { shape: vec![m.rows, m.cols], data: Numbers::F32(m.data.clone()) });
     }
     /// Stores a vector of f32.
     pub fn put_f32(&mut self, name: &str, v: &[f32]) {
@@ -98,11 +97,8 @@ impl Bag {
     pub fn nested(&self, name: &str) -> Result<Bag> {
         let Some(Value::Object(meta)) = self.meta.get(name) else { return Err(missing(name, "part")) };
         let prefix = format!("{name}/");
-        let tensors = self
-            .tensors
-            .iter()
-            .filter_map(|(key, t)| Some((key.strip_prefix(&prefix)?.to_string(), t.clone())))
-            .collect();
+        let tensors =
+            self.tensors.iter().filter_map(|(key, t)| Some((key.strip_prefix(&prefix)?.to_string(), t.clone()))).collect();
         Ok(Bag { meta: meta.clone(), tensors })
     }
 
@@ -129,9 +125,10 @@ impl Bag {
             Error::format(path, format!("not a whole mereo model file ({e}); it may be cut short or of another kind"))
         };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
-        let json = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
-            Error::format(path, "a safetensors file, but not a model of mereo; `mereo info` reads it as data")
-        })?;
+        let json =
+            header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
+                Error::format(path, "a safetensors file, but not a model of mereo; `mereo info` reads it as data")
+            })?;
         let value: Value = serde_json::from_str(json).map_err(|e| broken(&e))?;
         let version = value.get("version").and_then(Value::as_u64).unwrap_or(0);
         if version != VERSION {
