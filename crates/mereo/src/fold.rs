@@ -256,6 +256,7 @@ pub fn fit_on<M: Method>(
     let width = memo_width(method, &spans, options.memory)?;
 
     let sample = draw(source, method.sample(shape), method.seed())?;
+    accept_sample(method, &sample, source)?;
     let fresh = |restart: usize| -> Result<(M::State, Vec<f32>)> {
         let own: usize = spans.iter().map(|s| s.rows).sum();
         Ok((method.init(&sample, shape, restart)?, vec![0.0; own * width]))
@@ -282,34 +283,33 @@ pub fn fit_on<M: Method>(
             _ if pass >= plan.max => Some(Stop::Limit),
             _ => None,
         };
-        let ended = match ended {
-            Some(stop) => Some(stop),
-            None => {
-                let mut sums = method.zero(&run.state);
-                let seen = if asked {
-                    Ok(ControlFlow::Break(()))
-                } else {
-                    let watch = Observe { method, engine, source, spans: &spans, width, check: !checked, cancel: options.cancel };
-                    watch.pass(&run.state, &mut run.memo, &mut sums)
-                };
-                match agree(seen, &mut sums, shape, comm)? {
-                    ControlFlow::Break(()) => break Stop::Cancelled,
-                    ControlFlow::Continue(()) => checked = true,
-                }
-                let progress = engine.update(method, &mut run.state, sums)?;
-                if !progress.loss.is_finite() {
-                    return Err(Error::data(format!(
-                        "the loss became {} in pass {}; the data's scale may be too extreme (largest values beyond 1e18 overflow): rescale it",
-                        progress.loss,
-                        pass + 1
-                    )));
-                }
-                let seen = Pass { restart: run.restart, pass: pass + 1, loss: progress.loss, seconds: clock() };
-                run.curve.push(seen);
-                // The other workers hear of it when the next sums are added.
-                asked |= options.watch.as_mut().is_some_and(|w| w(&seen, plan).is_break());
-                progress.done.then_some(Stop::Converged)
+        let ended = if ended.is_some() {
+            ended
+        } else {
+            let mut sums = method.zero(&run.state);
+            let seen = if asked {
+                Ok(ControlFlow::Break(()))
+            } else {
+                let watch = Observe { method, engine, source, spans: &spans, width, check: !checked, cancel: options.cancel };
+                watch.pass(&run.state, &mut run.memo, &mut sums)
+            };
+            match agree(seen, &mut sums, shape, comm)? {
+                ControlFlow::Break(()) => break Stop::Cancelled,
+                ControlFlow::Continue(()) => checked = true,
             }
+            let progress = engine.update(method, &mut run.state, sums)?;
+            if !progress.loss.is_finite() {
+                return Err(Error::data(format!(
+                    "the loss became {} in pass {}; the data's scale may be too extreme (largest values beyond 1e18 overflow): rescale it",
+                    progress.loss,
+                    pass + 1
+                )));
+            }
+            let seen = Pass { restart: run.restart, pass: pass + 1, loss: progress.loss, seconds: clock() };
+            run.curve.push(seen);
+            // The other workers hear of it when the next sums are added.
+            asked |= options.watch.as_mut().is_some_and(|w| w(&seen, plan).is_break());
+            progress.done.then_some(Stop::Converged)
         };
         if let Some(stop) = ended {
             let loss = run.curve.last().map_or(f64::INFINITY, |p| p.loss);
@@ -332,18 +332,12 @@ pub fn fit_on<M: Method>(
         }
     };
     if let Some(c) = &options.checkpoint {
-        let mut kept = run;
-        if stop != Stop::Cancelled {
-            kept.starts.pop(); // so that a resumed run judges this start again, under its own limits
-            if kept.starts.is_empty() {
-                kept.best = None;
-            }
-        }
-        save(method, c, &kept, shape, comm, clock())?;
-        if stop != Stop::Cancelled {
-            kept.starts.push(kept.curve.last().map_or(f64::INFINITY, |p| p.loss));
-        }
-        run = kept;
+        // The last start is left open, so that a resumed run judges it again under its own limits.
+        let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
+        let best = if run.starts.is_empty() { run.best.take() } else { None };
+        save(method, c, &run, shape, comm, clock())?;
+        run.best = run.best.or(best);
+        run.starts.extend(closed);
     }
     finish(method, run, stop)
 }
@@ -391,6 +385,19 @@ fn memo_width<M: Method>(method: &M, spans: &[Span], memory: Option<u64>) -> Res
         ))),
         _ => Ok(width),
     }
+}
+
+/// Refuses a bad sample. Its rows are not numbered as the data's are, so the first bad row is looked for where it stands.
+fn accept_sample<M: Method>(method: &M, sample: &Rows, source: &dyn Source) -> Result<()> {
+    if source::check_finite(sample, 0).and_then(|()| method.accept(sample, 0)).is_err() {
+        // Every worker looks at every block, so that all of them end with the same error.
+        for span in spans(source, &Solo) {
+            let x = source.block(span.block)?;
+            source::check_finite(&x, span.first)?;
+            method.accept(&x, span.first)?;
+        }
+    }
+    Ok(())
 }
 
 /// One worker's share of one pass.

@@ -216,7 +216,9 @@ pub fn fix_signs(atoms: &mut Mat) {
             }
         }
         if row.get(at).is_some_and(|v| *v < 0.0) {
-            row.iter_mut().for_each(|v| *v = -*v);
+            for v in row {
+                *v = -*v;
+            }
         }
     }
 }

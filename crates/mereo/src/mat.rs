@@ -144,7 +144,7 @@ pub struct SparseRows<'a> {
 impl DenseRows<'_> {
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        if self.cols == 0 { 0 } else { self.data.len() / self.cols }
+        self.data.len().checked_div(self.cols).unwrap_or(0)
     }
     /// Row `i`.
     pub fn row(&self, i: usize) -> &[f32] {

@@ -76,7 +76,7 @@ pub fn check_finite(x: &Rows, first: u64) -> Result<()> {
     use rayon::prelude::*;
     let values = x.values();
     // One comparison a number: the exponent is all ones exactly for NaN and infinities.
-    let clean = |c: &[f32]| c.iter().fold(true, |ok, v| ok & (v.to_bits() & 0x7f80_0000 != 0x7f80_0000));
+    let clean = |c: &[f32]| c.iter().fold(0, |bad, v| bad + u32::from(v.to_bits() & 0x7f80_0000 == 0x7f80_0000)) == 0;
     if values.par_chunks(1 << 16).all(clean) {
         return Ok(());
     }
@@ -93,7 +93,7 @@ pub fn check_finite(x: &Rows, first: u64) -> Result<()> {
 pub fn check_nonnegative(x: &Rows, first: u64, why: &str) -> Result<()> {
     use rayon::prelude::*;
     let values = x.values();
-    if values.par_chunks(1 << 16).all(|c| c.iter().fold(true, |ok, v| ok & (*v >= 0.0))) {
+    if values.par_chunks(1 << 16).all(|c| c.iter().fold(0, |bad, v| bad + u32::from(*v < 0.0)) == 0) {
         return Ok(());
     }
     let at = values.iter().position(|v| *v < 0.0).unwrap_or(0);
