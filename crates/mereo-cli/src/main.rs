@@ -1,2 +1,23 @@
-//! The command line of mereo.
-fn main() {}
+//! The command line of mereo: arguments become objects of the library, and its answers become tables, files or JSON.
+//!
+//! Standard output is the result, standard error the story. [`args`] is what was typed, [`commands`] what is done about it.
+
+#![allow(dead_code)] // Until every command is wired.
+
+mod args;
+mod commands;
+mod failure;
+mod load;
+mod show;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    let global = cli.global.clone();
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(&global),
+    }
+}

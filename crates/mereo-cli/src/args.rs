@@ -1,0 +1,140 @@
+//! What was typed: the commands and the flags that they share.
+
+use crate::commands;
+use clap::{Args, Parser, Subcommand};
+
+/// Learns what data is made of: PCA, vector quantisation and NMF side by side.
+///
+/// Every method explains rows of numbers the same way, rows ≈ codes · atoms. DATA is an embedded name (see `mereo data
+/// list`), a fetched name, or a path: .npy, .npz, .csv, .tsv, .safetensors, .parquet, .mtx, .mat or a folder of images.
+#[derive(Debug, Parser)]
+#[command(name = "mereo", version, arg_required_else_help = true, max_term_width = 110, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mereo compare faces                              PCA, VQ and NMF on the embedded faces: a table and report.html
+  mereo data list                                  what is embedded, and what can be fetched";
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print the result as one JSON document.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+    /// Say nothing on standard error but errors.
+    #[arg(short, long, global = true, help_heading = "Everywhere")]
+    pub quiet: bool,
+    /// Threads to work with; 0 takes every core. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, help_heading = "Everywhere")]
+    pub threads: usize,
+}
+
+impl Global {
+    /// One line of the story on standard error, unless `--quiet`.
+    pub fn say(&self, line: std::fmt::Arguments) {
+        if !self.quiet {
+            crate::show::say(line);
+        }
+    }
+}
+
+/// How to read DATA.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Reading data")]
+pub struct Reading {
+    /// Bytes to work in, such as 800M or 2G: larger files are read in blocks (K, M, G, T and KiB … count in 1024s, KB … in 1000s).
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub memory: Option<u64>,
+    /// The first line of a text file names its columns [default: seen from the file].
+    #[arg(long, overrides_with = "no_header")]
+    pub header: bool,
+    /// The first line of a text file is data.
+    #[arg(long, overrides_with = "header")]
+    pub no_header: bool,
+    /// The column of a parquet file that holds the rows as lists of numbers.
+    #[arg(long, value_name = "NAME")]
+    pub column: Option<String>,
+    /// The variable of an .npz, .mat or .safetensors file that holds the rows.
+    #[arg(long, value_name = "NAME")]
+    pub variable: Option<String>,
+    /// Resize images to height × width pixels, such as 64x64.
+    #[arg(long, value_name = "HxW", value_parser = shape)]
+    pub resize: Option<(usize, usize)>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fit PCA, VQ and NMF with the same number of atoms, print one table and write report.html.
+    Compare(commands::compare::Args),
+}
+
+/// A number of bytes: `1500000`, `800M`, `2G`, `1.5GiB`, `64KB`.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (&text[..split], text[split..].trim());
+    let factor: f64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => f64::from(1 << 20),
+        "g" | "gib" => f64::from(1 << 30),
+        "t" | "tib" => (1u64 << 40) as f64,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        _ => return Err(format!("`{unit}` is no unit of memory; use K, M, G or T, as in 2G")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number of bytes; write 800M or 2G"))?;
+    let total = number * factor;
+    if total < 1.0 || total >= u64::MAX as f64 {
+        return Err("the memory must be at least one byte and less than 16 EiB".into());
+    }
+    Ok(total as u64)
+}
+
+/// A height and a width in pixels: `64x48`.
+pub fn shape(text: &str) -> Result<(usize, usize), String> {
+    let pair = text.split_once(['x', 'X', '×']).and_then(|(h, w)| Some((h.trim().parse().ok()?, w.trim().parse().ok()?)));
+    match pair {
+        Some((h, w)) if h > 0 && w > 0 => Ok((h, w)),
+        _ => Err("write height x width in pixels, such as 64x48".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_are_read_as_written() {
+        assert_eq!(bytes("2G"), Ok(2 << 30));
+        assert_eq!(bytes("1.5 MiB"), Ok(3 << 19));
+        assert_eq!(bytes("64KB"), Ok(64_000));
+        assert_eq!(bytes("12"), Ok(12));
+        for bad in ["", "G", "-1", "1Q", "0", "1e3", "nan", "99999999T"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shapes_are_height_then_width() {
+        assert_eq!(shape("64x48"), Ok((64, 48)));
+        for bad in ["64", "64x", "0x3", "ax3", "3x3x3"] {
+            assert!(shape(bad).is_err(), "{bad}");
+        }
+    }
+}

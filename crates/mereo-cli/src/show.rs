@@ -1,0 +1,79 @@
+//! How results and the story look: plain aligned tables and JSON on standard output, lines on standard error.
+
+use crate::failure::Result;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use serde::Serialize;
+use std::fmt;
+use std::io::{self, Write};
+
+/// One line of the story, on standard error; lost in silence where nobody listens.
+pub fn say(line: fmt::Arguments) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Text of the result, on standard output.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// The result as one JSON document on standard output.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| crate::failure::Failure::other(format!("JSON: {e}")))?;
+    print(&(text + "\n"))
+}
+
+/// A table with a header; all columns but those named in `left` are aligned to the right.
+pub fn table(header: &[&str], rows: &[Vec<String>], left: &[usize]) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row.clone());
+    }
+    for (i, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(if left.contains(&i) { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    trimmed(&table)
+}
+
+/// Names and values, one pair a line.
+pub fn pairs(rows: &[(String, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    rows.iter().map(|(name, value)| format!("{name:<width$}  {value}").trim_end().to_string() + "\n").collect()
+}
+
+fn trimmed(table: &Table) -> String {
+    table.lines().map(|line| line.trim_end().to_string() + "\n").collect()
+}
+
+/// Four significant digits, short: `0.05893`, `12.34`, `1.234e-7`, `0`.
+pub fn number(v: f64) -> String {
+    let size = v.abs();
+    if v == 0.0 {
+        "0".into()
+    } else if !v.is_finite() {
+        v.to_string()
+    } else if !(1e-4..1e7).contains(&size) {
+        format!("{v:.3e}")
+    } else {
+        let digits = (3.0 - size.log10().floor()).max(0.0) as usize;
+        format!("{v:.digits$}")
+    }
+}
+
+/// A count in groups of three: `1,234,567`.
+pub fn count(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
