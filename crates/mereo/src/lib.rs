@@ -13,6 +13,7 @@
 //! - [`store`]: one file format, safetensors with a JSON header.
 
 pub mod comm;
+pub mod data;
 pub mod error;
 pub mod fold;
 pub mod linalg;

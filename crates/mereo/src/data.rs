@@ -1,0 +1,230 @@
+//! The data that every copy of mereo carries, so that the first fit needs no download.
+//!
+//! ```
+//! let (faces, about) = mereo::data::load("faces")?;
+//! assert_eq!((faces.rows, faces.cols), (400, 4096));
+//! assert_eq!(about.image, Some((64, 64)));
+//! # Ok::<(), mereo::Error>(())
+//! ```
+//!
+//! Pictures are kept as grey PNG montages (feature `images`, on by default), made by `scripts/make_assets.py`.
+
+use crate::error::{Error, Result};
+use crate::mat::Mat;
+
+/// What is known of one embedded or generated set of rows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Dataset {
+    /// What [`load`] calls it.
+    pub name: &'static str,
+    /// One sentence: what the rows are, in which order, and the range of the values.
+    pub about: &'static str,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Height and width, where a row is a picture stored row by row.
+    pub image: Option<(usize, usize)>,
+    /// The terms under which it may be used.
+    pub licence: &'static str,
+    /// Whom to name when it is used.
+    pub credit: &'static str,
+}
+
+const SETS: &[Dataset] = &[
+    Dataset {
+        name: "faces",
+        about: "the 400 ORL faces, 40 people with 10 pictures each, ordered by person; grey, 0 to 1; \
+                cut to a square (92 of the 112 rows, hair to chin) and reduced to 64×64",
+        rows: 400,
+        cols: 4096,
+        image: Some((64, 64)),
+        licence: "free to use with credit",
+        credit: "AT&T Laboratories Cambridge",
+    },
+    Dataset {
+        name: "digits",
+        about: "1,797 handwritten digits, 8×8; ink from 0 to 1 in steps of 1/16; in the order of the source",
+        rows: 1797,
+        cols: 64,
+        image: Some((8, 8)),
+        licence: "CC BY 4.0",
+        credit: "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998",
+    },
+];
+
+/// All sets, in the order in which they are worth trying.
+pub fn list() -> &'static [Dataset] {
+    SETS
+}
+
+/// The set of that name.
+pub fn find(name: &str) -> Option<&'static Dataset> {
+    SETS.iter().find(|set| set.name == name)
+}
+
+/// The rows of a set (rows × cols) and what is known of them; an unknown name is an error that lists the known ones.
+pub fn load(name: &str) -> Result<(Mat, &'static Dataset)> {
+    let Some(set) = find(name) else {
+        let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
+        let guess = closest(name, &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(Error::data(format!("there is no embedded data set `{name}`; there are {}{guess}", names.join(", "))));
+    };
+    let mat = match set.name {
+        "faces" => pictures(set, include_bytes!("../assets/faces.png"), 255.0)?,
+        // A value v of 0..=16 is stored as the grey 15v, so that the montage can be looked at.
+        _ => pictures(set, include_bytes!("../assets/digits.png"), 240.0)?,
+    };
+    Ok((mat, set))
+}
+
+/// The class of each row, where a set has classes: the person of a face (0..40), the digit shown (0..10).
+pub fn labels(name: &str) -> Option<Vec<usize>> {
+    match name {
+        "faces" => Some((0..400).map(|row| row / 10).collect()),
+        "digits" => Some(include_str!("../assets/digits.txt").bytes().map(|digit| usize::from(digit - b'0')).collect()),
+        _ => None,
+    }
+}
+
+/// The candidate that is a slip of the keyboard away from `name` (at most a third of its letters changed), if any.
+pub fn closest<'a>(name: &str, among: &[&'a str]) -> Option<&'a str> {
+    let limit = name.chars().count().div_ceil(3);
+    among.iter().map(|&other| (distance(name, other), other)).filter(|&(d, _)| d <= limit).min().map(|(_, other)| other)
+}
+
+/// Levenshtein's distance: letters inserted, deleted or replaced.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for j in 0..b.len() {
+            let replaced = diagonal + usize::from(letter != b[j]);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The tiles of a montage, one a row, each value divided by `full`.
+#[cfg(feature = "images")]
+fn pictures(set: &Dataset, png: &[u8], full: f32) -> Result<Mat> {
+    let broken = |why: String| Error::data(format!("the embedded `{}` can't be decoded ({why}); rebuild mereo", set.name));
+    let sheet =
+        image::load_from_memory_with_format(png, image::ImageFormat::Png).map_err(|e| broken(e.to_string()))?.into_luma8();
+    let (height, width) = set.image.unwrap_or((1, set.cols));
+    let (across, down) = (sheet.width() as usize / width, sheet.height() as usize / height);
+    if across * down < set.rows {
+        return Err(broken(format!("{across} × {down} tiles for {} rows", set.rows)));
+    }
+    let (stride, pixels) = (sheet.width() as usize, sheet.as_raw());
+    let mut data = Vec::with_capacity(set.rows * set.cols);
+    for tile in 0..set.rows {
+        for y in 0..height {
+            let at = (tile / across * height + y) * stride + tile % across * width;
+            data.extend(pixels[at..at + width].iter().map(|&grey| f32::from(grey) / full));
+        }
+    }
+    Mat::new(set.rows, set.cols, data)
+}
+
+#[cfg(not(feature = "images"))]
+fn pictures(set: &Dataset, _: &[u8], _: f32) -> Result<Mat> {
+    Err(Error::data(format!("`{}` is kept as pictures; build mereo with the feature `images`", set.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closest_forgives_slips_and_no_more() {
+        assert_eq!(closest("facse", &["faces", "digits"]), Some("faces"));
+        assert_eq!(closest("dgits", &["faces", "digits"]), Some("digits"));
+        assert_eq!(closest("spreadsheet", &["faces", "digits"]), None);
+        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("abc", "")), (3, 3, 3));
+    }
+
+    #[test]
+    fn unknown_names_are_answered_with_the_known_ones() {
+        let said = load("digit").expect_err("unknown").to_string();
+        assert!(said.contains("faces, digits") && said.contains("did you mean `digits`?"), "{said}");
+        let said = load("zzz").expect_err("unknown").to_string();
+        assert!(!said.contains("did you mean"), "{said}");
+    }
+
+    #[test]
+    fn all_assets_stay_small() {
+        let bytes = include_bytes!("../assets/faces.png").len()
+            + include_bytes!("../assets/digits.png").len()
+            + include_bytes!("../assets/digits.txt").len();
+        assert!(bytes < 1_500_000, "{bytes} bytes");
+    }
+
+    #[test]
+    fn every_set_names_its_terms_and_labels_every_row() {
+        for set in list() {
+            assert!(!set.about.is_empty() && !set.licence.is_empty() && !set.credit.is_empty(), "{}", set.name);
+            assert_eq!(set.image.map_or(set.cols, |(h, w)| h * w), set.cols, "{}", set.name);
+            if let Some(labels) = labels(set.name) {
+                assert_eq!(labels.len(), set.rows, "{}", set.name);
+            }
+        }
+        let digits = labels("digits").expect("labels");
+        assert_eq!(digits[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        // Counts of the ten digits, as scikit-learn's `load_digits` has them.
+        let counts: Vec<usize> = (0..10).map(|d| digits.iter().filter(|&&label| label == d).count()).collect();
+        assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+        assert_eq!(labels("faces").expect("labels")[389..391], [38, 39]);
+    }
+}
+
+#[cfg(all(test, feature = "images"))]
+mod picture_tests {
+    use super::*;
+
+    /// FNV-1a of the values as whole steps of 1/`steps`, so that one moved pixel is seen.
+    fn fingerprint(mat: &Mat, steps: f32) -> u64 {
+        mat.data.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &v| {
+            let level = (v * steps).round();
+            assert!((v * steps - level).abs() < 1e-4 && (0.0..=1.0).contains(&v), "{v}");
+            (hash ^ level as u64).wrapping_mul(0x100_0000_01b3)
+        })
+    }
+
+    #[test]
+    fn every_set_has_the_shape_that_it_claims() {
+        for set in list() {
+            let (mat, about) = load(set.name).expect("data");
+            assert_eq!((mat.rows, mat.cols, mat.data.len()), (set.rows, set.cols, set.rows * set.cols), "{}", set.name);
+            assert_eq!(about, set);
+        }
+    }
+
+    #[test]
+    fn faces_are_the_pixels_of_the_source() {
+        // Numbers from Pillow and NumPy on the montage of scripts/make_assets.py.
+        let (faces, _) = load("faces").expect("faces");
+        let level = |v: f32| (v * 255.0).round() as u64;
+        assert_eq!(faces.row(0)[..4].iter().map(|&v| level(v)).collect::<Vec<_>>(), [53, 62, 68, 71]);
+        assert_eq!(faces.row(399)[4092..].iter().map(|&v| level(v)).collect::<Vec<_>>(), [35, 35, 36, 34]);
+        assert_eq!(faces.row(123).iter().map(|&v| level(v)).sum::<u64>(), 519_751);
+        assert_eq!(faces.data.iter().map(|&v| level(v)).sum::<u64>(), 194_040_122);
+        assert_eq!(fingerprint(&faces, 255.0), FACES);
+    }
+
+    #[test]
+    fn digits_are_the_values_of_the_source() {
+        // The first picture and the sum of all, from scikit-learn's `load_digits`.
+        let (digits, _) = load("digits").expect("digits");
+        assert_eq!(digits.row(0)[..8], [0.0, 0.0, 5.0, 13.0, 9.0, 1.0, 0.0, 0.0].map(|v: f32| v / 16.0));
+        assert_eq!(digits.data.iter().map(|&v| (v * 16.0).round() as u64).sum::<u64>(), 561_718);
+        assert_eq!(fingerprint(&digits, 16.0), DIGITS);
+    }
+
+    const FACES: u64 = 0xee10_2e1c_684d_dc0b;
+    const DIGITS: u64 = 0x493f_a2f6_7df5_50a1;
+}
