@@ -1,1 +1,5 @@
-//! Self-contained HTML reports of mereo models.
+//! Pictures of mereo models: montages of atoms as PNG.
+
+mod picture;
+
+pub use picture::{montage, png};
