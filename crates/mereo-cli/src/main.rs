@@ -8,7 +8,11 @@ mod args;
 mod commands;
 mod failure;
 mod load;
+mod output;
+mod progress;
 mod show;
+mod split;
+mod stop;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -77,3 +77,50 @@ pub fn count(n: usize) -> String {
     }
     out
 }
+
+/// A duration, short: `45 ms`, `3.2 s`, `4 min 05 s`, `2 h 10 min`.
+pub fn seconds(s: f64) -> String {
+    match s {
+        s if !s.is_finite() => "?".into(),
+        s if s < 0.0995 => format!("{:.0} ms", s * 1e3),
+        s if s < 99.95 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{:.0} min {:02.0} s", (s / 60.0).floor(), (s % 60.0).floor()),
+        s => format!("{:.0} h {:02.0} min", (s / 3600.0).floor(), (s % 3600.0 / 60.0).floor()),
+    }
+}
+
+/// A number of bytes, short: `812 B`, `1.2 MB`.
+pub fn bytes(n: u64) -> String {
+    let (v, unit) = match n {
+        0..1000 => return format!("{n} B"),
+        1000..1_000_000 => (n as f64 / 1e3, "kB"),
+        1_000_000..1_000_000_000 => (n as f64 / 1e6, "MB"),
+        _ => (n as f64 / 1e9, "GB"),
+    };
+    format!("{v:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_four_digits() {
+        let shown: Vec<String> =
+            [0.058_932, 12.3456, 1.0, 123_456.0, 1.234_567e-7, 0.0, -0.5, 9.999_96].iter().map(|&v| number(v)).collect();
+        assert_eq!(shown, ["0.05893", "12.35", "1.000", "123456", "1.235e-7", "0", "-0.5000", "10.000"]);
+        assert_eq!((count(1_234_567), count(999)), ("1,234,567".to_string(), "999".to_string()));
+    }
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!([0.0451, 3.21, 245.4, 7801.0].map(seconds), ["45 ms", "3.2 s", "4 min 05 s", "2 h 10 min"]);
+        assert_eq!([812, 1_234_567].map(bytes), ["812 B", "1.2 MB"]);
+    }
+
+    #[test]
+    fn tables_align() {
+        let text = table(&["", "RMSE"], &[vec!["train".into(), "0.1".into()], vec!["held out".into(), "12".into()]], &[0]);
+        assert_eq!(text, "          RMSE\ntrain      0.1\nheld out    12\n");
+    }
+}

@@ -1,0 +1,98 @@
+//! Which rows are fitted and which are held out.
+
+use crate::failure::{Failure, Result};
+use mereo::fold::stream;
+use mereo::rng::rng;
+
+/// A part of the rows, as typed: `0.2`, `20%` or `500`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Portion {
+    /// A share between 0 and 1.
+    Share(f64),
+    /// A number of rows.
+    Count(usize),
+}
+
+impl std::str::FromStr for Portion {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || "write a share such as 0.2 or 20%, or a number of rows such as 500".to_string();
+        if let Ok(count) = text.parse::<usize>() {
+            return if count > 0 { Ok(Self::Count(count)) } else { Err(wrong()) };
+        }
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.parse::<f64>().map(|p| p / 100.0),
+            None => text.parse(),
+        };
+        match share {
+            Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Share(share)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Portion {
+    fn of(self, n: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            // At least one row, and never all of them.
+            Self::Share(share) => ((share * n as f64).round() as usize).clamp(1, n.saturating_sub(1).max(1)),
+        }
+    }
+}
+
+/// Rows to fit and rows held out, ascending and without a row in both; `None` where all rows are fitted.
+pub fn split(n: usize, train: Option<Portion>, test: Option<Portion>, seed: u64) -> Result<Option<(Vec<usize>, Vec<usize>)>> {
+    if train.is_none() && test.is_none() {
+        return Ok(None);
+    }
+    let (a, b) = (train.map(|p| p.of(n)), test.map(|p| p.of(n)));
+    let held = b.unwrap_or_else(|| n.saturating_sub(a.unwrap_or(0)));
+    let fitted = a.unwrap_or_else(|| n.saturating_sub(held));
+    if fitted == 0 || held == 0 || fitted.saturating_add(held) > n {
+        return Err(Failure::usage(format!(
+            "{n} rows can't be split into {fitted} to fit and {held} to hold out; lower --train or --test"
+        )));
+    }
+    let test = rng(seed, stream::SPLIT, 0).choose(n, held);
+    let mut out = test.iter().copied().peekable();
+    let rest: Vec<usize> = (0..n).filter(|&i| out.next_if_eq(&i).is_none()).collect();
+    let picked = rng(seed, stream::SPLIT, 1).choose(rest.len(), fitted);
+    Ok(Some((picked.into_iter().map(|i| rest[i]).collect(), test)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portions_are_read_as_written() {
+        assert_eq!("0.2".parse(), Ok(Portion::Share(0.2)));
+        assert_eq!("20%".parse(), Ok(Portion::Share(0.2)));
+        assert_eq!("500".parse(), Ok(Portion::Count(500)));
+        for bad in ["0", "1.5", "-1", "0%", "100%", "x", "nan", ""] {
+            assert!(bad.parse::<Portion>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_row_is_on_one_side_only() {
+        let (train, test) = split(100, None, Some(Portion::Share(0.2)), 7).expect("split").expect("two sides");
+        assert_eq!((train.len(), test.len()), (80, 20));
+        let mut all = [train, test.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+        let (few, same) = split(100, Some(Portion::Count(10)), Some(Portion::Share(0.2)), 7).expect("split").expect("two sides");
+        assert_eq!((few.len(), same), (10, test), "what is held out does not depend on how much is fitted");
+        let (_, rest) = split(100, Some(Portion::Count(10)), None, 7).expect("split").expect("two sides");
+        assert_eq!(rest.len(), 90);
+    }
+
+    #[test]
+    fn too_few_rows_are_refused() {
+        assert!(split(10, Some(Portion::Count(8)), Some(Portion::Count(3)), 0).is_err());
+        assert!(split(10, Some(Portion::Count(10)), None, 0).is_err());
+        assert!(split(1, None, Some(Portion::Share(0.5)), 0).is_err());
+        assert_eq!(split(10, None, None, 0).expect("all"), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! Ctrl-C: the first press asks for an orderly end, the second ends at once.
+
+use mereo::source::Source;
+use mereo::{Error, Result, Rows};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Exit code of a command that was interrupted, as a shell expects.
+pub const CODE: u8 = 130;
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// Takes Ctrl-C (and a polite kill) over; what is returned turns true with the first.
+pub fn on_request(quiet: bool) -> &'static AtomicBool {
+    let handler = move || {
+        if ASKED.swap(true, Ordering::Relaxed) {
+            std::process::exit(CODE.into());
+        }
+        if !quiet {
+            crate::show::say(format_args!("\nstopping at the next block; press Ctrl-C again to end at once"));
+        }
+    };
+    // Without a handler Ctrl-C still ends the program, only less gently.
+    let _ = ctrlc::set_handler(handler);
+    &ASKED
+}
+
+/// Whether an end was asked for.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
+
+/// Rows that stop coming once an end is asked for.
+pub struct Stoppable<'a>(pub &'a dyn Source);
+
+impl Source for Stoppable<'_> {
+    fn cols(&self) -> usize {
+        self.0.cols()
+    }
+    fn blocks(&self) -> usize {
+        self.0.blocks()
+    }
+    fn rows(&self, block: usize) -> usize {
+        self.0.rows(block)
+    }
+    fn block(&self, block: usize) -> Result<Rows<'_>> {
+        if asked() { Err(Error::data("interrupted")) } else { self.0.block(block) }
+    }
+    fn streams(&self) -> bool {
+        self.0.streams()
+    }
+}
