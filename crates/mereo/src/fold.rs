@@ -176,7 +176,7 @@ pub struct Options<'a> {
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// A file from which a fit can be continued.
+/// A file from which a fit can be continued. A write that fails does not end the fit; see [`Fitted::unsaved`].
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     /// The file; with several workers `.1`, `.2`, … is appended for all but the first.
@@ -210,6 +210,8 @@ pub struct Fitted<T> {
     pub starts: Vec<f64>,
     /// Why it ended.
     pub stop: Stop,
+    /// Why the last checkpoint could not be written, if it could not. The fit goes on without: nothing learned is lost.
+    pub unsaved: Option<String>,
 }
 
 /// Fits a method to all rows of a source, in this process. See [`fit_on`].
@@ -275,6 +277,7 @@ pub fn fit_on<M: Method>(
     let mut written = Instant::now();
     let mut checked = continued;
     let mut asked = false;
+    let mut unsaved = None;
 
     let stop = loop {
         let pass = run.curve.len();
@@ -327,7 +330,7 @@ pub fn fit_on<M: Method>(
         if let Some(c) = &options.checkpoint
             && written.elapsed() >= c.every
         {
-            save(method, c, &run, shape, comm, clock())?;
+            unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
             written = Instant::now();
         }
     };
@@ -335,21 +338,21 @@ pub fn fit_on<M: Method>(
         // The last start is left open, so that a resumed run judges it again under its own limits.
         let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
         let best = if run.starts.is_empty() { run.best.take() } else { None };
-        save(method, c, &run, shape, comm, clock())?;
+        unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
         run.best = run.best.or(best);
         run.starts.extend(closed);
     }
-    finish(method, run, stop)
+    finish(method, run, stop, unsaved)
 }
 
-fn finish<M: Method>(method: &M, run: Run<M::State>, stop: Stop) -> Result<Fitted<M::Model>> {
+fn finish<M: Method>(method: &M, run: Run<M::State>, stop: Stop, unsaved: Option<String>) -> Result<Fitted<M::Model>> {
     let current = run.curve.last().map_or(f64::INFINITY, |p| p.loss);
     match run.best {
         Some(b) if b.curve.last().map_or(f64::INFINITY, |p| p.loss) <= current || run.curve.is_empty() => {
             let stop = if stop == Stop::Cancelled { stop } else { b.stop };
-            Ok(Fitted { model: method.model(b.state)?, curve: b.curve, starts: run.starts, stop })
+            Ok(Fitted { model: method.model(b.state)?, curve: b.curve, starts: run.starts, stop, unsaved })
         }
-        _ => Ok(Fitted { model: method.model(run.state)?, curve: run.curve, starts: run.starts, stop }),
+        _ => Ok(Fitted { model: method.model(run.state)?, curve: run.curve, starts: run.starts, stop, unsaved }),
     }
 }
 
