@@ -8,6 +8,7 @@
 //! The pieces, from the data up:
 //!
 //! - [`mat`]: rows in memory, dense or CSR. [`source`]: rows cut into blocks, in memory or in files.
+//! - [`prepare`]: named, stored, invertible steps before a fit.
 //! - [`fold`]: the one loop. Rows leave behind sums; a small update turns sums into the next state.
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
 //! - [`store`]: one file format, safetensors with a JSON header.
@@ -19,6 +20,8 @@ pub mod fold;
 pub mod linalg;
 pub mod mat;
 pub mod model;
+mod moments;
+pub mod prepare;
 pub mod rng;
 pub mod source;
 pub mod store;
@@ -26,3 +29,4 @@ pub mod store;
 pub use error::{Error, Result};
 pub use mat::{Csr, Mat, Rows};
 pub use model::{Codes, Model};
+pub use prepare::{Pipeline, Recipe};
