@@ -5,9 +5,20 @@
 
 use crate::error::{Error, Result};
 use crate::mat::{DenseRows, Mat, Rows, SparseRows};
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
+use faer::linalg::householder::{
+    apply_block_householder_sequence_on_the_left_in_place_scratch,
+    apply_block_householder_sequence_on_the_left_in_place_with_conj,
+};
 use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par, Side};
+use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size};
+use faer::{Accum, Conj, MatMut, MatRef, Par, Spec};
 use rayon::prelude::*;
+
+mod krylov;
+pub use krylov::{Krylov, Ritz, svd_top};
 
 /// Rows of a panel: 512 rows of a few hundred columns stay in a core's own cache.
 pub const PANEL: usize = 512;
@@ -64,6 +75,27 @@ pub fn mul_tn(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, u
         1.0,
         Par::Seq,
     );
+}
+
+/// a (m×p) · b (p×n) → m×n in f64, all row-major. Threads take strips of columns of fixed width.
+pub fn mul64(a: &[f64], b: &[f64], (m, p, n): (usize, usize, usize)) -> Vec<f64> {
+    product64(MatRef::from_row_major_slice(&a[..m * p], m, p), MatRef::from_row_major_slice(&b[..p * n], p, n))
+}
+
+/// a (m×p) · bᵀ with b (n×p) → m×n in f64, all row-major. Threads take strips of columns of fixed width.
+pub fn mul64_nt(a: &[f64], b: &[f64], (m, p, n): (usize, usize, usize)) -> Vec<f64> {
+    product64(MatRef::from_row_major_slice(&a[..m * p], m, p), MatRef::from_row_major_slice(&b[..n * p], n, p).transpose())
+}
+
+fn product64(a: MatRef<f64>, b: MatRef<f64>) -> Vec<f64> {
+    const STRIP: usize = 128;
+    let (m, n) = (a.nrows(), b.ncols());
+    let mut out = vec![0.0; m * n];
+    if m * n > 0 {
+        let strips = MatMut::from_row_major_slice_mut(&mut out, m, n).par_col_chunks_mut(STRIP);
+        strips.zip(b.par_col_chunks(STRIP)).for_each(|(out, b)| matmul(out, Accum::Replace, a, b, 1.0, Par::Seq));
+    }
+    out
 }
 
 /// x (n×d) · b (d×k) → n×k; sparse rows cost their stored entries only.
@@ -186,24 +218,48 @@ pub fn sum_squares(x: &Rows) -> f64 {
 /// Eigenvalues, falling, and eigenvectors (one a row) of a symmetric matrix (n×n; the lower triangle is read).
 pub fn eigh(a: &[f64], n: usize) -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
     let a = MatRef::from_row_major_slice(a, n, n);
-    let e = a
-        .self_adjoint_eigen(Side::Lower)
+    let (mut values, mut vectors) = (Diag::zeros(n), faer::Mat::zeros(n, n));
+    // On one thread: with several, faer's result depends on how many there are.
+    let par = Par::Seq;
+    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, par, Spec::default()));
+    self_adjoint_evd(a, values.as_mut(), Some(vectors.as_mut()), par, MemStack::new(&mut memory), Spec::default())
         .map_err(|_| Error::data("the eigenvalues did not converge; look for huge or non-finite values in the data"))?;
-    let values = e.S().column_vector();
-    let order = (0..n).rev();
-    Ok((order.clone().map(|j| values[j]).collect(), order.map(|j| (0..n).map(|i| e.U()[(i, j)]).collect()).collect()))
+    Ok((0..n).rev().map(|j| (values[j], vectors.col_as_slice(j).to_vec())).unzip())
+}
+
+/// Householder QR of aᵀ (n×m) on one thread: Q (n×m) and the diagonal of R (m).
+fn qr_of_transpose(a: &[f64], m: usize, n: usize) -> (faer::Mat<f64>, Vec<f64>) {
+    let mut qr = MatRef::from_row_major_slice(a, m, n).transpose().to_owned();
+    let (block, par) = (recommended_block_size::<f64>(n, m), Par::Seq);
+    let mut coefficients = faer::Mat::zeros(block, m.min(n));
+    let mut memory = MemBuffer::new(
+        qr_in_place_scratch::<f64>(n, m, block, par, Spec::default())
+            .or(apply_block_householder_sequence_on_the_left_in_place_scratch::<f64>(n, block, m)),
+    );
+    qr_in_place(qr.as_mut(), coefficients.as_mut(), par, MemStack::new(&mut memory), Spec::default());
+    let mut q = faer::Mat::identity(n, m);
+    apply_block_householder_sequence_on_the_left_in_place_with_conj(
+        qr.as_ref(),
+        coefficients.as_ref(),
+        Conj::No,
+        q.as_mut(),
+        par,
+        MemStack::new(&mut memory),
+    );
+    (q, (0..m).map(|i| qr[(i, i)]).collect())
 }
 
 /// The rows of `a` (m×n, m ≤ n, f64), made orthonormal (Householder QR of the transpose).
 pub fn orthonormal(a: &[f64], m: usize, n: usize) -> Vec<f64> {
-    let q = MatRef::from_row_major_slice(a, m, n).transpose().qr().compute_thin_Q();
-    let mut out = vec![0.0; m * n];
-    for i in 0..m {
-        for j in 0..n {
-            out[i * n + j] = q[(j, i)];
-        }
-    }
-    out
+    let (q, _) = qr_of_transpose(a, m, n);
+    (0..m).flat_map(|i| q.col_as_slice(i).to_vec()).collect()
+}
+
+/// An orthonormal basis of the span of the rows of `a` (m×n, m ≤ n, f64): at most m rows, one less for every row that depends on
+/// those before it up to `tol` (a length, in the units of `a`).
+pub fn orthonormal_span(a: &[f64], m: usize, n: usize, tol: f64) -> Vec<f64> {
+    let (q, r) = qr_of_transpose(a, m, n);
+    (0..m).filter(|&i| r[i].abs() > tol).flat_map(|i| q.col_as_slice(i).to_vec()).collect()
 }
 
 /// Makes the largest entry of every atom positive (ties: the first), so that a refit gives the same signs.
