@@ -73,6 +73,8 @@ pub struct Reading {
 pub enum Command {
     /// Fit PCA, VQ and NMF with the same number of atoms, print one table and write report.html.
     Compare(commands::compare::Args),
+    /// Print what a shell needs to complete this command line.
+    Completions(commands::completions::Args),
 }
 
 /// A number of bytes: `1500000`, `800M`, `2G`, `1.5GiB`, `64KB`.

@@ -1,5 +1,6 @@
 //! Ctrl-C: the first press asks for an orderly end, the second ends at once.
 
+use crate::failure::Failure;
 use mereo::source::Source;
 use mereo::{Error, Result, Rows};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +11,14 @@ pub const CODE: u8 = 130;
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Takes Ctrl-C (and a polite kill) over; what is returned turns true with the first.
-pub fn on_request(quiet: bool) -> &'static AtomicBool {
+/// `story` says what becomes of the work.
+pub fn on_request(story: &'static str, quiet: bool) -> &'static AtomicBool {
     let handler = move || {
         if ASKED.swap(true, Ordering::Relaxed) {
             std::process::exit(CODE.into());
         }
         if !quiet {
-            crate::show::say(format_args!("\nstopping at the next block; press Ctrl-C again to end at once"));
+            crate::show::say(format_args!("\n{story}; press Ctrl-C again to end at once"));
         }
     };
     // Without a handler Ctrl-C still ends the program, only less gently.
@@ -27,6 +29,11 @@ pub fn on_request(quiet: bool) -> &'static AtomicBool {
 /// Whether an end was asked for.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
+}
+
+/// An error of the work, or what an end that was asked for left behind.
+pub fn or(error: mereo::Error, left: &str) -> Failure {
+    if asked() { Failure::Interrupted(format!("stopped; {left}")) } else { error.into() }
 }
 
 /// Rows that stop coming once an end is asked for.

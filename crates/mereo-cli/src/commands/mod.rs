@@ -1,6 +1,7 @@
 //! One file for each command: its flags (`Args`) and what it does (`run`).
 
 pub mod compare;
+pub mod completions;
 
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Result};
@@ -15,5 +16,6 @@ pub fn run(cli: Cli) -> Result<()> {
         .map_err(|e| Failure::other(format!("{} threads can't be started: {e}", global.threads)))?;
     match cli.command {
         Command::Compare(args) => compare::run(&args, &global),
+        Command::Completions(args) => completions::run(&args),
     }
 }
