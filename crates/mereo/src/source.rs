@@ -1,5 +1,17 @@
 //! Where rows come from: [`Source`] cuts them into numbered blocks that any worker can read, any number of times.
 
+mod budget;
+mod csv;
+mod dense;
+mod input;
+mod npy;
+mod number;
+mod open;
+mod subset;
+
+pub use open::{Open, Opened, open};
+pub use subset::Subset;
+
 use crate::error::{Error, Result};
 use crate::mat::{Csr, Mat, Rows};
 
