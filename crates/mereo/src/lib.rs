@@ -26,9 +26,11 @@ pub mod prepare;
 pub mod rng;
 pub mod source;
 pub mod store;
+pub mod vq;
 
 pub use error::{Error, Result};
 pub use mat::{Csr, Mat, Rows};
 pub use model::{Codes, Model};
 pub use nmf::{Nmf, NmfInit, NmfModel, NmfSolver};
 pub use prepare::{Pipeline, Recipe};
+pub use vq::{Vq, VqMetric, VqModel};
