@@ -7,7 +7,6 @@
 mod args;
 mod commands;
 mod failure;
-mod fetch;
 mod load;
 mod output;
 mod progress;

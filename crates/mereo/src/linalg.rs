@@ -17,8 +17,10 @@ use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, re
 use faer::{Accum, Conj, MatMut, MatRef, Par, Spec};
 use rayon::prelude::*;
 
+mod gram;
 mod krylov;
-pub use krylov::{Krylov, Ritz, svd_top};
+pub use gram::{Frame, add_gram, add_gram_times, add_sums, mirror};
+pub use krylov::{Krylov, Ritz, eigh_top, svd_top};
 
 /// Rows of a panel: 512 rows of a few hundred columns stay in a core's own cache.
 pub const PANEL: usize = 512;
@@ -171,15 +173,20 @@ pub fn add_tn(into: &mut [f64], w: &[f32], x: &Rows) {
 /// Adds the f32 sums of row panels to f64 sums, panel after panel in order. `product` gets the first row, the row after the
 /// last, and a buffer as long as `into` that it must overwrite.
 pub fn fold_panels(into: &mut [f64], n: usize, product: impl Fn(usize, usize, &mut [f32]) + Sync) {
-    let panels = n.div_ceil(PANEL);
+    fold_panels_of(into, n, PANEL, product);
+}
+
+/// [`fold_panels`] with panels of `step` rows.
+pub fn fold_panels_of(into: &mut [f64], n: usize, step: usize, product: impl Fn(usize, usize, &mut [f32]) + Sync) {
+    let panels = n.div_ceil(step);
     let wave = rayon::current_num_threads().min(panels).max(1);
     let mut parts = vec![0f32; wave * into.len()];
     for first in (0..panels).step_by(wave) {
         let count = wave.min(panels - first);
         let parts = &mut parts[..count * into.len()];
         parts.par_chunks_mut(into.len()).enumerate().for_each(|(i, part)| {
-            let from = (first + i) * PANEL;
-            product(from, (from + PANEL).min(n), part);
+            let from = (first + i) * step;
+            product(from, (from + step).min(n), part);
         });
         let len = into.len();
         let step = len.div_ceil(rayon::current_num_threads()).max(4096);

