@@ -7,6 +7,7 @@
 mod args;
 mod commands;
 mod failure;
+mod fetch;
 mod load;
 mod output;
 mod progress;

@@ -19,6 +19,7 @@ pub mod error;
 pub mod fold;
 pub mod linalg;
 pub mod mat;
+pub mod measure;
 pub mod model;
 mod moments;
 pub mod nmf;

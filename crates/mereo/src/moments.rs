@@ -24,17 +24,7 @@ impl Moments {
 
     /// Counts in the rows of `x`; sparse rows cost their stored entries and d a panel.
     pub fn add(&mut self, x: &Rows) {
-        let panels = x.rows().div_ceil(PANEL);
-        let wave = rayon::current_num_threads().max(1);
-        for first in (0..panels).step_by(wave) {
-            let parts: Vec<Self> = (first..panels.min(first + wave))
-                .into_par_iter()
-                .map(|p| Self::of(&x.slice(p * PANEL, ((p + 1) * PANEL).min(x.rows()))))
-                .collect();
-            for part in &parts {
-                self.merge(part);
-            }
-        }
+        by_panel(x, Self::of, |part| self.merge(&part));
     }
 
     /// Variance of each column, of the rows as a whole population.
@@ -106,6 +96,19 @@ impl Moments {
             *mean += step * b / n;
             *s += q + step * step * a * b / n;
         }
+    }
+}
+
+/// What each panel of rows leaves behind, made in parallel and added in the order of the panels.
+pub(crate) fn by_panel<T: Send>(x: &Rows, of: impl Fn(&Rows) -> T + Sync, mut add: impl FnMut(T)) {
+    let panels = x.rows().div_ceil(PANEL);
+    let wave = rayon::current_num_threads().max(1);
+    for first in (0..panels).step_by(wave) {
+        let parts: Vec<T> = (first..panels.min(first + wave))
+            .into_par_iter()
+            .map(|p| of(&x.slice(p * PANEL, ((p + 1) * PANEL).min(x.rows()))))
+            .collect();
+        parts.into_iter().for_each(&mut add);
     }
 }
 

@@ -35,21 +35,18 @@
 //! # Ok::<(), mereo::Error>(())
 //! ```
 
+mod step;
+
 use crate::error::{Error, Result};
 use crate::linalg::PANEL;
 use crate::mat::{DenseRows, Mat, Rows, SparseRows};
-use crate::moments::Moments;
 use crate::source::{self, Source};
 use crate::store::Bag;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
-
-/// Mean and s.d. that `lee-seung`, `inverted` and `hoyer` rescale to (Lee & Seung 1999).
-const GREY: f64 = 0.25;
-/// What `hoyer` puts in the place of smaller values, so that the logarithm of the divergence stays finite.
-const FLOOR: f64 = 1e-4;
+use step::{Step, unit_norm};
 
 /// One named step of preparation; see the [module](self) for what each does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +111,16 @@ impl Recipe {
         )))
     }
 
+    /// Numbers that it learns from rows of `cols` columns: means and deviations.
+    fn lengths(self, cols: usize) -> (usize, usize) {
+        match self {
+            Self::Center => (cols, 0),
+            Self::Standardize => (cols, cols),
+            Self::Hoyer => (1, 1),
+            _ => (0, 0),
+        }
+    }
+
     /// Numbers of a row that its inverse needs.
     fn undo_width(self) -> usize {
         match self {
@@ -155,14 +162,6 @@ pub struct Pipeline {
     steps: Vec<Step>,
 }
 
-/// A recipe with its statistics: one number a column, one for all, or none.
-#[derive(Debug, Clone, PartialEq)]
-struct Step {
-    recipe: Recipe,
-    mean: Vec<f64>,
-    scale: Vec<f64>,
-}
-
 /// What [`Pipeline::apply`] took away from each row, for [`Pipeline::invert`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Undo {
@@ -186,11 +185,7 @@ impl Pipeline {
     pub fn fit(recipes: &[Recipe], source: &dyn Source) -> Result<Self> {
         let mut pipeline = Self::raw(source.cols());
         for &recipe in recipes.iter().filter(|r| **r != Recipe::Raw) {
-            let step = if matches!(recipe, Recipe::Center | Recipe::Standardize | Recipe::Hoyer) {
-                Step::learn(recipe, &Prepared::new(source, &pipeline))?
-            } else {
-                Step { recipe, mean: Vec::new(), scale: Vec::new() }
-            };
+            let step = Step::learn(recipe, &Prepared::new(source, &pipeline))?;
             pipeline.steps.push(step);
         }
         Ok(pipeline)
@@ -322,16 +317,7 @@ impl Pipeline {
         let mut pipeline = Self::raw(bag.get("cols")?);
         for (i, recipe) in bag.get::<Vec<Recipe>>("recipes")?.into_iter().enumerate() {
             let step = Step { recipe, mean: bag.f64(&format!("{i}.mean"))?, scale: bag.f64(&format!("{i}.scale"))? };
-            let (means, scales) = match recipe {
-                Recipe::Center => (pipeline.cols, 0),
-                Recipe::Standardize => (pipeline.cols, pipeline.cols),
-                Recipe::Hoyer => (1, 1),
-                _ => (0, 0),
-            };
-            let sound = step.mean.iter().all(|v| v.is_finite()) && step.scale.iter().all(|v| v.is_finite() && *v > 0.0);
-            if step.mean.len() != means || step.scale.len() != scales || !sound {
-                return Err(Error::data(format!("the stored numbers of `{recipe}` are damaged; fit the model again")));
-            }
+            step.check(pipeline.cols)?;
             pipeline.steps.push(step);
         }
         Ok(pipeline)
@@ -356,134 +342,6 @@ impl fmt::Display for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.steps.iter().map(|s| s.recipe.name()).collect();
         f.pad(if names.is_empty() { "raw".into() } else { names.join(",") }.as_str())
-    }
-}
-
-impl Step {
-    fn learn(recipe: Recipe, source: &dyn Source) -> Result<Self> {
-        let mut moments = Moments::new(source.cols());
-        let mut first = 0;
-        for b in 0..source.blocks() {
-            let x = source.block(b)?;
-            source::check_finite(&x, first)?;
-            if let Rows::Sparse(_) = x {
-                recipe.accept_sparse()?;
-            }
-            moments.add(&x);
-            first += x.rows() as u64;
-        }
-        if moments.rows == 0 || moments.mean.is_empty() {
-            return Err(Error::data(format!(
-                "`{recipe}` can't be learned from {} rows of {} columns; look for an empty file or selection",
-                moments.rows,
-                moments.mean.len()
-            )));
-        }
-        // Numbers that are all the same are only shifted: there is no spread to divide by.
-        let deviation = |variance: f64| if variance > 0.0 { variance.sqrt() } else { 1.0 };
-        let (mean, scale) = match recipe {
-            Recipe::Hoyer => {
-                let (mean, variance) = moments.overall();
-                (vec![mean], vec![deviation(variance)])
-            }
-            Recipe::Standardize => {
-                let scale = moments.variance().into_iter().map(deviation).collect();
-                (moments.mean, scale)
-            }
-            _ => (moments.mean, Vec::new()),
-        };
-        Ok(Self { recipe, mean, scale })
-    }
-
-    #[inline(always)]
-    fn forward(&self, row: &mut [f32], undo: &mut [f64]) {
-        match self.recipe {
-            Recipe::Raw => {}
-            Recipe::Center => each(row, &self.mean, |v, m| v - m),
-            Recipe::Standardize => {
-                for ((v, m), s) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
-                    *v = ((f64::from(*v) - m) / s) as f32;
-                }
-            }
-            Recipe::Hoyer => {
-                let (mean, scale) = (self.mean[0], self.scale[0]);
-                all(row, |v| (GREY * (GREY + (v - mean) / scale)).clamp(FLOOR, 1.0));
-            }
-            Recipe::UnitNorm => unit_norm(row, undo),
-            Recipe::LeeSeung => grey(row, undo, 1.0),
-            Recipe::Inverted => grey(row, undo, -1.0),
-        }
-    }
-
-    #[inline(always)]
-    fn backward(&self, row: &mut [f32], undo: &[f64]) {
-        match self.recipe {
-            Recipe::Raw => {}
-            Recipe::Center => each(row, &self.mean, |v, m| v + m),
-            Recipe::Standardize => {
-                for ((v, m), s) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
-                    *v = (f64::from(*v) * s + m) as f32;
-                }
-            }
-            Recipe::Hoyer => {
-                let (mean, scale) = (self.mean[0], self.scale[0]);
-                all(row, |v| mean + scale * (v / GREY - GREY));
-            }
-            Recipe::UnitNorm => all(row, |v| v * undo[0]),
-            // The sign of the contrast is in undo[1].
-            Recipe::LeeSeung | Recipe::Inverted => all(row, |v| undo[0] + (v - GREY) / GREY * undo[1]),
-        }
-    }
-}
-
-#[inline(always)]
-fn all(row: &mut [f32], f: impl Fn(f64) -> f64) {
-    for v in row {
-        *v = f(f64::from(*v)) as f32;
-    }
-}
-
-#[inline(always)]
-fn each(row: &mut [f32], by: &[f64], f: impl Fn(f64, f64) -> f64) {
-    for (v, &b) in row.iter_mut().zip(by) {
-        *v = f(f64::from(*v), b) as f32;
-    }
-}
-
-/// Σ f(v) in eight running sums, so that it is added in vectors and in one order everywhere.
-#[inline(always)]
-fn sum(row: &[f32], f: impl Fn(f64) -> f64) -> f64 {
-    let (eights, rest) = row.as_chunks::<8>();
-    let mut lanes = [0.0; 8];
-    for eight in eights {
-        for (s, &v) in lanes.iter_mut().zip(eight) {
-            *s += f(f64::from(v));
-        }
-    }
-    lanes.iter().sum::<f64>() + rest.iter().map(|&v| f(f64::from(v))).sum::<f64>()
-}
-
-/// Leaves the norm in `undo[0]`.
-#[inline(always)]
-fn unit_norm(row: &mut [f32], undo: &mut [f64]) {
-    let norm = sum(row, |v| v * v).sqrt();
-    undo[0] = norm;
-    if norm > 0.0 {
-        all(row, |v| v / norm);
-    }
-}
-
-/// Leaves the mean, and the deviation with the sign of the contrast, in `undo`.
-#[inline(always)]
-fn grey(row: &mut [f32], undo: &mut [f64], sign: f64) {
-    let n = row.len().max(1) as f64;
-    let mean = sum(row, |v| v) / n;
-    let deviation = sign * (sum(row, |v| (v - mean) * (v - mean)) / n).sqrt();
-    undo.copy_from_slice(&[mean, deviation]);
-    if deviation == 0.0 {
-        row.fill(GREY as f32);
-    } else {
-        all(row, |v| (GREY + GREY * (v - mean) / deviation).clamp(0.0, 1.0));
     }
 }
 
