@@ -1,0 +1,474 @@
+//! Every law of the design, over every method. A method joins by one entry at the end of this file; its list says what
+//! it promises.
+
+use mereo::comm::{Comm, Solo};
+use mereo::fold::{Checkpoint, Cpu, Engine, Fitted, Memo, Method, Options, Pass, Progress, Shape, Stop, fit, fit_on};
+use mereo::nmf::{Nmf, NmfModel, NmfSolver};
+use mereo::rng::rng;
+use mereo::source::{Memory, Source};
+use mereo::store::Bag;
+use mereo::vq::{Vq, VqModel};
+use mereo::{Codes, Error, Mat, Model, Result, Rows};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::time::Duration;
+
+/// One method with its parameters, data on which its laws are tried, and what the data was made of.
+struct Case<M: Method> {
+    method: M,
+    load: fn(&Bag) -> Result<M::Model>,
+    data: Mat,
+    truth: Mat,
+    /// Relative difference of losses and atoms allowed between runs that sum in another order.
+    tol: f64,
+}
+
+fn run<M: Method>(method: &M, source: &dyn Source) -> Fitted<M::Model> {
+    fit(method, source, Options::default()).expect("fit")
+}
+
+fn bytes(model: &dyn Model) -> Vec<u8> {
+    let mut bag = Bag::default();
+    model.save(&mut bag);
+    bag.to_bytes().expect("bytes")
+}
+
+fn last<T>(f: &Fitted<T>) -> f64 {
+    f.curve.last().expect("a pass").loss
+}
+
+/// Mean squared error per entry of what the model makes of the rows.
+fn reconstruction_loss(model: &dyn Model, x: &Mat) -> f64 {
+    let z = model.encode(&x.view()).expect("encode");
+    let back = model.decode(&z).expect("decode");
+    let sum: f64 = x.data.iter().zip(&back.data).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    sum / x.data.len() as f64
+}
+
+/// |cosine| of the worst matched planted atom with its nearest learned one.
+fn worst_match(truth: &Mat, learned: &Mat) -> f64 {
+    let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let cosine = |a: &[f32], b: &[f32]| dot(a, b).abs() / (dot(a, a) * dot(b, b)).sqrt().max(1e-300);
+    let best = |i: usize| (0..learned.rows).map(|j| cosine(truth.row(i), learned.row(j))).fold(0.0, f64::max);
+    (0..truth.rows).map(best).fold(1.0, f64::min)
+}
+
+/// Every atom has a twin in the other model, and the losses agree.
+fn same_fit<M: Method>(case: &Case<M>, a: &Fitted<M::Model>, b: &Fitted<M::Model>) {
+    let (x, y) = (last(a), last(b));
+    assert!((x - y).abs() <= case.tol * x.abs().max(1e-12), "losses {x} and {y}");
+    let miss = 1.0 - worst_match(a.model.atoms(), b.model.atoms());
+    assert!(miss < case.tol, "atoms differ by {miss}");
+}
+
+// ---- the laws ----
+
+fn block_sizes_agree<M: Method>(case: &Case<M>) {
+    let whole = run(&case.method, &Memory::new(case.data.view()));
+    for step in [1, 7, 64, case.data.rows - 1] {
+        same_fit(case, &whole, &run(&case.method, &Memory::cut(case.data.view(), step)));
+    }
+}
+
+fn worker_counts_agree<M: Method>(case: &Case<M>) {
+    let source = Memory::cut(case.data.view(), 32);
+    let alone = run(&case.method, &source);
+    for size in [2, 3] {
+        for worker in workers(size, |comm| fit_on(&case.method, &source, &Cpu, comm, Options::default())) {
+            same_fit(case, &alone, &worker.expect("worker"));
+        }
+    }
+}
+
+/// Counts the rows that a method is shown, and the updates.
+struct Counting<'a>(&'a AtomicUsize, &'a AtomicUsize);
+
+impl<M: Method> Engine<M> for Counting<'_> {
+    fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()> {
+        self.0.fetch_add(x.rows(), Ordering::Relaxed);
+        m.observe(state, x, first, memo, into)
+    }
+    fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        m.update(state, stats)
+    }
+}
+
+fn rows_are_counted_once<M: Method>(case: &Case<M>) {
+    let (rows, passes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let source = Memory::cut(case.data.view(), 17);
+    fit_on(&case.method, &source, &Counting(&rows, &passes), &Solo, Options::default()).expect("fit");
+    assert_eq!(rows.into_inner(), case.data.rows * passes.into_inner());
+    // Workers that read each other's blocks are found out.
+    for worker in workers(2, |comm| fit_on(&case.method, &source, &Cpu, &Greedy(comm), Options::default())) {
+        let said = worker.err().expect("rows counted twice").to_string();
+        assert!(said.contains("exactly one worker"), "{said}");
+    }
+}
+
+/// Claims to be alone when blocks are dealt out.
+struct Greedy<'a>(&'a dyn Comm);
+
+impl Comm for Greedy<'_> {
+    fn rank(&self) -> usize {
+        0
+    }
+    fn size(&self) -> usize {
+        1
+    }
+    fn sum(&self, parts: Vec<&mut [f64]>) -> Result<()> {
+        self.0.sum(parts)
+    }
+}
+
+/// Rows of which one block can't be read any more once it was read `after` times.
+struct Failing<'a> {
+    rows: Memory<'a>,
+    bad: usize,
+    after: usize,
+    reads: AtomicUsize,
+}
+
+impl Source for Failing<'_> {
+    fn cols(&self) -> usize {
+        self.rows.cols()
+    }
+    fn blocks(&self) -> usize {
+        self.rows.blocks()
+    }
+    fn rows(&self, block: usize) -> usize {
+        self.rows.rows(block)
+    }
+    fn block(&self, block: usize) -> Result<Rows<'_>> {
+        if block == self.bad && self.reads.fetch_add(1, Ordering::Relaxed) >= self.after {
+            return Err(Error::data("the disk is gone"));
+        }
+        self.rows.block(block)
+    }
+}
+
+fn a_failing_worker_stops_all<M: Method>(case: &Case<M>) {
+    // Each of the three workers may read the block once for its sample; after that it can't be read.
+    let source = Failing { rows: Memory::cut(case.data.view(), 16), bad: 4, after: 3, reads: AtomicUsize::new(0) };
+    let ends = workers(3, |comm| fit_on(&case.method, &source, &Cpu, comm, Options::default()));
+    let said: Vec<String> = ends.into_iter().map(|e| e.err().expect("all stop").to_string()).collect();
+    assert_eq!(said.iter().filter(|s| s.contains("the disk is gone")).count(), 1, "{said:?}");
+    assert_eq!(said.iter().filter(|s| s.contains("another worker failed")).count(), 2, "{said:?}");
+}
+
+fn same_seed_same_bytes_on_any_threads<M: Method>(case: &Case<M>) {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
+        pool.install(|| bytes(&run(&case.method, &Memory::new(case.data.view())).model))
+    };
+    let one = on(1);
+    assert!(one == on(1), "two runs differ");
+    assert!(one == on(3), "three threads differ from one");
+}
+
+fn saved_and_loaded_encodes_the_same<M: Method>(case: &Case<M>) {
+    let model = run(&case.method, &Memory::new(case.data.view())).model;
+    let folder = tempfile::tempdir().expect("tempdir");
+    let path = folder.path().join("m.mereo");
+    let mut bag = Bag::default();
+    model.save(&mut bag);
+    bag.write(&path).expect("write");
+    let back = (case.load)(&Bag::read(&path).expect("read")).expect("load");
+    let (z, again) = (model.encode(&case.data.view()).expect("z"), back.encode(&case.data.view()).expect("z"));
+    assert_eq!(z, again);
+    assert_eq!(model.decode(&z).expect("x"), back.decode(&again).expect("x"));
+    assert_eq!(bytes(&model), bytes(&back));
+}
+
+fn loss_falls<M: Method>(case: &Case<M>) {
+    let f = run(&case.method, &Memory::new(case.data.view()));
+    // Sums of f32 products are good to about 1e-7 of the data's own mean square.
+    let rounding = 1e-6 * case.data.data.iter().map(|v| f64::from(v * v)).sum::<f64>() / case.data.data.len() as f64;
+    for w in f.curve.windows(2) {
+        assert!(w[1].loss <= w[0].loss + rounding, "pass {}: {} after {}", w[1].pass, w[1].loss, w[0].loss);
+    }
+}
+
+/// `slack`: by how much a fresh encoding of the rows may beat the last pass. It is never worse.
+fn reported_loss_is_the_models<M: Method>(case: &Case<M>, slack: f64) {
+    let f = run(&case.method, &Memory::new(case.data.view()));
+    let (said, is) = (last(&f), reconstruction_loss(&f.model, &case.data));
+    assert!(is <= said * (1.0 + 1e-4) + 1e-9 && is >= said * (1.0 - slack) - 1e-9, "reported {said}, measured {is}");
+}
+
+/// `tol`: relative difference of the losses; a method whose start depends on the order of rows may end elsewhere.
+fn permuted_rows_agree<M: Method>(case: &Case<M>, tol: f64) {
+    let mut order: Vec<usize> = (0..case.data.rows).collect();
+    rng(5, 0, 0).shuffle(&mut order);
+    let mut moved = Mat::zeros(case.data.rows, case.data.cols);
+    for (to, &from) in order.iter().enumerate() {
+        moved.row_mut(to).copy_from_slice(case.data.row(from));
+    }
+    let (a, b) = (run(&case.method, &Memory::new(case.data.view())), run(&case.method, &Memory::new(moved.view())));
+    assert!((last(&a) - last(&b)).abs() <= tol * last(&a), "losses {} and {}", last(&a), last(&b));
+    let z = a.model.encode(&case.data.view()).expect("z").to_mat();
+    let y = a.model.encode(&moved.view()).expect("z").to_mat();
+    for (to, &from) in order.iter().enumerate() {
+        let off = y.row(to).iter().zip(z.row(from)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off <= 1e-5, "the code of row {from} depends on its neighbours, by {off}");
+    }
+}
+
+fn memo_dropped_same_answer<M: Method>(case: &Case<M>, tol: f64) {
+    assert!(matches!(case.method.memo(), Memo::Cache(_)), "nothing to drop");
+    let source = Memory::new(case.data.view());
+    let with = run(&case.method, &source);
+    let without = fit(&case.method, &source, Options { memory: Some(0), ..Options::default() }).expect("fit");
+    assert!((last(&with) - last(&without)).abs() <= tol * last(&with), "losses {} and {}", last(&with), last(&without));
+}
+
+#[allow(dead_code)]
+fn memo_needed_is_said<M: Method>(case: &Case<M>) {
+    assert!(matches!(case.method.memo(), Memo::Kept(_)));
+    let short = fit(&case.method, &Memory::new(case.data.view()), Options { memory: Some(0), ..Options::default() });
+    let said = short.err().expect("no room").to_string();
+    assert!(said.contains("memory") && said.contains("solver"), "{said}");
+}
+
+fn planted_truth_is_found<M: Method>(case: &Case<M>, cosine: f64) {
+    let f = run(&case.method, &Memory::new(case.data.view()));
+    let found = worst_match(&case.truth, f.model.atoms());
+    assert!(found > cosine, "the worst planted atom is matched to cosine {found}");
+}
+
+fn resumed_run_ends_the_same<M: Method>(case: &Case<M>) {
+    let source = Memory::cut(case.data.view(), 50);
+    let whole = run(&case.method, &source);
+    for interrupt in [1, 3] {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("fit.checkpoint");
+        let options = |resume| Some(Checkpoint { path: path.clone(), every: Duration::from_secs(3600), resume });
+        let mut stop = |p: &Pass, _| if p.pass == interrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let first = Options { watch: Some(&mut stop), checkpoint: options(false), ..Options::default() };
+        let cut = fit(&case.method, &source, first).expect("cut");
+        let again = fit(&case.method, &source, Options { checkpoint: options(true), ..Options::default() }).expect("resumed");
+        assert!(bytes(&again.model) == bytes(&whole.model), "interrupted after pass {interrupt}, the end differs");
+        assert_eq!(again.curve.len(), whole.curve.len());
+        assert!(cut.curve.len() <= again.curve.len());
+        // Nothing is left to do: resuming a finished fit gives it back.
+        let done = fit(&case.method, &source, Options { checkpoint: options(true), ..Options::default() }).expect("done");
+        assert!(bytes(&done.model) == bytes(&whole.model));
+    }
+}
+
+fn cancelled_fit_gives_the_model_so_far<M: Method>(case: &Case<M>) {
+    let cancel = AtomicBool::new(false);
+    let mut stop = |_: &Pass, _| {
+        cancel.store(true, Ordering::Relaxed);
+        ControlFlow::Continue(())
+    };
+    let source = Memory::cut(case.data.view(), 20);
+    let options = Options { watch: Some(&mut stop), cancel: Some(&cancel), ..Options::default() };
+    let f = fit(&case.method, &source, options).expect("fit");
+    let one_is_all = run(&case.method, &source).curve.len() == 1;
+    assert!(f.curve.len() == 1 && (f.stop == Stop::Cancelled || one_is_all), "{:?} after {} passes", f.stop, f.curve.len());
+    assert!(reconstruction_loss(&f.model, &case.data).is_finite());
+}
+
+fn a_checkpoint_of_another_fit_is_refused<M: Method>(case: &Case<M>) {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let path = folder.path().join("fit.checkpoint");
+    let fit = |rows: Rows| {
+        let checkpoint = Some(Checkpoint { path: path.clone(), every: Duration::ZERO, resume: true });
+        fit(&case.method, &Memory::new(rows), Options { checkpoint, ..Options::default() })
+    };
+    fit(case.data.view()).expect("fit");
+    let said = fit(case.data.view().slice(0, case.data.rows - 1)).err().expect("refused").to_string();
+    assert!(said.contains("another shape"), "{said}");
+    let whole = std::fs::read(&path).expect("checkpoint");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("cut");
+    let said = fit(case.data.view()).err().expect("refused").to_string();
+    assert!(said.contains("cut short"), "{said}");
+}
+
+fn bad_input_names_the_fix<M: Method>(case: &Case<M>) {
+    let refused = |m: &Mat, step: usize| {
+        fit(&case.method, &Memory::cut(m.view(), step), Options::default()).err().expect("refused").to_string()
+    };
+    for (bad, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        let mut m = case.data.clone();
+        m.data[3 * case.data.cols + 2] = bad;
+        for step in [m.rows, 2] {
+            let said = refused(&m, step);
+            assert!(said.contains("row 3, column 2") && said.contains(name) && said.contains("drop the row"), "{said}");
+        }
+    }
+    assert!(refused(&Mat::zeros(0, 5), 1).contains("0 rows"));
+    assert!(refused(&Mat::zeros(0, 0), 1).contains("0 rows"));
+    let model = run(&case.method, &Memory::new(case.data.view())).model;
+    let wrong = Mat::zeros(2, case.data.cols + 1);
+    let said = model.encode(&wrong.view()).expect_err("width").to_string();
+    assert!(said.contains(&wrong.cols.to_string()) && said.contains(&case.data.cols.to_string()), "{said}");
+    assert!(model.decode(&Codes::Dense(Mat::zeros(2, model.atoms().rows + 1))).is_err(), "codes of another width");
+    assert_eq!(model.encode(&Mat::zeros(0, case.data.cols).view()).expect("no rows").rows(), 0);
+}
+
+/// A k out of range is refused with a message that has all the words.
+fn bad_k_names_the_fix<M: Method>(case: &Case<M>, with: fn(usize) -> M, cases: &[(usize, &[&str])]) {
+    let shape = Shape { rows: case.data.rows, cols: case.data.cols };
+    for (k, words) in cases {
+        let said = with(*k).check(shape).expect_err("refused").to_string();
+        assert!(words.iter().all(|w| said.contains(w)), "k = {k}: {said}");
+        assert!(fit(&with(*k), &Memory::new(case.data.view()), Options::default()).is_err());
+    }
+}
+
+fn negative_data_is_refused<M: Method>(case: &Case<M>) {
+    let mut m = case.data.clone();
+    m.data[5 * case.data.cols + 1] = -0.25;
+    let said = fit(&case.method, &Memory::new(m.view()), Options::default()).err().expect("refused").to_string();
+    assert!(said.contains("row 5, column 1 is -0.25"), "{said}");
+}
+
+// ---- several workers, as threads ----
+
+struct Worker<'a> {
+    rank: usize,
+    size: usize,
+    slots: &'a Mutex<Vec<Vec<f64>>>,
+    barrier: &'a Barrier,
+}
+
+impl Comm for Worker<'_> {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+    fn size(&self) -> usize {
+        self.size
+    }
+    fn sum(&self, mut parts: Vec<&mut [f64]>) -> Result<()> {
+        self.slots.lock().expect("lock")[self.rank] = parts.iter().flat_map(|p| p.iter().copied()).collect();
+        self.barrier.wait();
+        {
+            let slots = self.slots.lock().expect("lock");
+            for (i, v) in parts.iter_mut().flat_map(|p| p.iter_mut()).enumerate() {
+                *v = slots.iter().map(|s| s[i]).sum();
+            }
+        }
+        self.barrier.wait();
+        Ok(())
+    }
+}
+
+fn workers<T: Send>(size: usize, work: impl Fn(&dyn Comm) -> T + Sync) -> Vec<T> {
+    let (slots, barrier) = (Mutex::new(vec![Vec::new(); size]), Barrier::new(size));
+    std::thread::scope(|scope| {
+        let (slots, barrier, work) = (&slots, &barrier, &work);
+        let all: Vec<_> = (0..size).map(|rank| scope.spawn(move || work(&Worker { rank, size, slots, barrier }))).collect();
+        all.into_iter().map(|h| h.join().expect("a worker panicked")).collect()
+    })
+}
+
+// ---- the methods, and what each promises ----
+
+macro_rules! laws {
+    ($method:ident, $case:expr, [$($law:ident $(($($arg:expr),*))?),* $(,)?]) => {
+        mod $method {
+            use super::*;
+            $( #[test] fn $law() { super::$law(&$case $(, $($arg),*)?); } )*
+        }
+    };
+}
+
+/// Rows of few of k blocks of neighbouring columns: parts that do not overlap, with weights and a little noise.
+fn blocks(n: usize, k: usize, width: usize, noise: f64) -> (Mat, Mat) {
+    let d = k * width;
+    let mut truth = Mat::zeros(k, d);
+    for a in 0..k {
+        for j in 0..width {
+            truth.row_mut(a)[a * width + j] = 1.0 + 0.5 * (j as f32 * 0.7).sin();
+        }
+    }
+    let mut x = Mat::zeros(n, d);
+    for i in 0..n {
+        let mut r = rng(11, 0, i as u64);
+        for a in 0..k {
+            let w = if r.uniform() < 0.4 { 0.2 + r.uniform() } else { 0.0 };
+            for j in 0..d {
+                x.row_mut(i)[j] += w as f32 * truth.row(a)[j];
+            }
+        }
+        for v in x.row_mut(i) {
+            *v += (noise * r.uniform()) as f32;
+        }
+    }
+    (x, truth)
+}
+
+/// Tight clusters around k far centres.
+fn clusters(n: usize, k: usize, d: usize) -> (Mat, Mat) {
+    let mut r = rng(12, 0, 0);
+    let truth = Mat { rows: k, cols: d, data: (0..k * d).map(|_| (4.0 * r.normal()) as f32).collect() };
+    let mut x = Mat::zeros(n, d);
+    for i in 0..n {
+        let centre = truth.row(r.below(k)).to_vec();
+        for (v, c) in x.row_mut(i).iter_mut().zip(centre) {
+            *v = c + (0.3 * r.normal()) as f32;
+        }
+    }
+    (x, truth)
+}
+
+fn vq() -> Case<Vq> {
+    let (data, truth) = clusters(300, 6, 9);
+    Case { method: Vq { k: 6, n_init: 3, seed: 1, ..Vq::default() }, load: VqModel::load, data, truth, tol: 1e-5 }
+}
+
+laws!(
+    vq_laws,
+    vq(),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(1e-4),
+        permuted_rows_agree(1e-5),
+        memo_dropped_same_answer(1e-6),
+        planted_truth_is_found(0.999),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        bad_k_names_the_fix(|k| Vq { k, ..Vq::default() }, &[(0, &["0", "at least 1"]), (301, &["301", "300", "lower k"])]),
+    ]
+);
+
+fn nmf(solver: NmfSolver) -> Case<Nmf> {
+    let (data, truth) = blocks(200, 5, 8, 0.3);
+    let method = Nmf { k: 5, solver, max_passes: 200, seed: 3, ..Nmf::default() };
+    Case { method, load: NmfModel::load, data, truth, tol: 1e-3 }
+}
+
+laws!(
+    nmf_hals_laws,
+    nmf(NmfSolver::Hals),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.02),
+        permuted_rows_agree(0.01),
+        memo_dropped_same_answer(0.01),
+        planted_truth_is_found(0.98),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+        bad_k_names_the_fix(|k| Nmf { k, ..Nmf::default() }, &[(0, &["k = 0"]), (201, &["201", "200", "lower k"])]),
+    ]
+);
