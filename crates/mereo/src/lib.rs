@@ -13,6 +13,7 @@
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
 //! - [`store`]: one file format, safetensors with a JSON header.
 
+pub mod bundle;
 pub mod comm;
 pub mod data;
 pub mod error;

@@ -4,6 +4,7 @@
 use mereo::comm::{Comm, Solo};
 use mereo::fold::{Checkpoint, Cpu, Engine, Fitted, Memo, Method, Options, Pass, Progress, Shape, Stop, fit, fit_on};
 use mereo::nmf::{Nmf, NmfModel, NmfSolver};
+use mereo::pca::{Pca, PcaModel, PcaSolver};
 use mereo::rng::rng;
 use mereo::source::{Memory, Source};
 use mereo::store::Bag;
@@ -414,6 +415,78 @@ fn clusters(n: usize, k: usize, d: usize) -> (Mat, Mat) {
     }
     (x, truth)
 }
+
+/// A few strong orthogonal directions over a bulk of noise.
+fn spiked(n: usize, d: usize) -> (Mat, Mat) {
+    let k = 3;
+    let mut truth = Mat::zeros(k, d);
+    for a in 0..k {
+        for (j, v) in truth.row_mut(a).iter_mut().enumerate() {
+            // Rows of a Hadamard matrix: orthogonal where d is a multiple of 8.
+            *v = if ((a + 1) & j).count_ones() % 2 == 0 { 1.0 } else { -1.0 } / (d as f32).sqrt();
+        }
+    }
+    let mut x = Mat::zeros(n, d);
+    for i in 0..n {
+        let mut r = rng(13, 0, i as u64);
+        for (a, s) in [9.0, 5.0, 3.0].into_iter().enumerate() {
+            let z = (s * r.normal()) as f32;
+            x.row_mut(i).iter_mut().zip(truth.row(a)).for_each(|(v, t)| *v += z * t);
+        }
+        x.row_mut(i).iter_mut().for_each(|v| *v += 2.0 + 0.3 * r.normal() as f32);
+    }
+    (x, truth)
+}
+
+fn pca(solver: PcaSolver) -> Case<Pca> {
+    let (data, truth) = spiked(400, 24);
+    Case { method: Pca { k: 3, solver, ..Pca::default() }, load: PcaModel::load, data, truth, tol: 1e-5 }
+}
+
+const PCA_K: &[(usize, &[&str])] = &[(0, &["k = 0"]), (25, &["25", "24 columns", "lower k"])];
+
+laws!(
+    pca_covariance_laws,
+    pca(PcaSolver::Covariance),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(1e-4),
+        permuted_rows_agree(1e-5),
+        planted_truth_is_found(0.99),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        bad_k_names_the_fix(|k| Pca { k, ..Pca::default() }, PCA_K),
+    ]
+);
+
+laws!(
+    pca_randomized_laws,
+    pca(PcaSolver::Randomized),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(1e-4),
+        permuted_rows_agree(1e-5),
+        planted_truth_is_found(0.99),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+    ]
+);
 
 fn vq() -> Case<Vq> {
     let (data, truth) = clusters(300, 6, 9);
