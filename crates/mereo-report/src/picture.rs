@@ -34,7 +34,6 @@ pub fn montage(atoms: &Mat, (height, width): (usize, usize), per_row: Option<usi
 }
 
 /// A row as a grey photograph: `low` black, `high` white, beyond them clipped.
-#[allow(dead_code)]
 pub fn photograph(row: &[f32], (height, width): (usize, usize), (low, high): (f32, f32)) -> RgbImage {
     let span = if high > low { high - low } else { 1.0 };
     RgbImage::from_fn(width.max(1) as u32, height.max(1) as u32, |x, y| {

@@ -11,10 +11,12 @@
 //! - [`prepare`]: named, stored, invertible steps before a fit.
 //! - [`fold`]: the one loop. Rows leave behind sums; a small update turns sums into the next state.
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
+//! - [`compare`]: fitted models side by side, as plain data for reports.
 //! - [`store`]: one file format, safetensors with a JSON header.
 
 pub mod bundle;
 pub mod comm;
+pub mod compare;
 pub mod data;
 pub mod error;
 pub mod fold;
