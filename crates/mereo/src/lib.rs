@@ -31,6 +31,7 @@ pub mod prepare;
 pub mod rng;
 pub mod source;
 pub mod store;
+pub mod synth;
 pub mod vq;
 
 pub use error::{Error, Result};

@@ -224,14 +224,30 @@ pub fn sum_squares(x: &Rows) -> f64 {
 
 /// Eigenvalues, falling, and eigenvectors (one a row) of a symmetric matrix (n×n; the lower triangle is read).
 pub fn eigh(a: &[f64], n: usize) -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
-    let a = MatRef::from_row_major_slice(a, n, n);
+    if let Some(found) = evd(MatRef::from_row_major_slice(a, n, n)) {
+        return Ok(found);
+    }
+    // faer 0.24 gives up on some matrices of very low rank with many zeros (the Gram matrix of `synth::swimmer`). A multiple of
+    // the identity on top, as large as the matrix, costs no more digits than any decomposition does.
+    let shift = (0..n).map(|i| a[i * n + i].abs()).fold(0.0, f64::max);
+    let lifted = faer::Mat::from_fn(n, n, |i, j| a[i * n + j] + if i == j { shift } else { 0.0 });
+    let (mut values, vectors) = evd(lifted.as_ref())
+        .ok_or_else(|| Error::data("the eigenvalues did not converge; look for huge or non-finite values in the data"))?;
+    for v in &mut values {
+        *v -= shift;
+    }
+    Ok((values, vectors))
+}
+
+/// Nothing if it does not converge.
+fn evd(a: MatRef<f64>) -> Option<(Vec<f64>, Vec<Vec<f64>>)> {
+    let n = a.nrows();
     let (mut values, mut vectors) = (Diag::zeros(n), faer::Mat::zeros(n, n));
     // On one thread: with several, faer's result depends on how many there are.
     let par = Par::Seq;
     let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, par, Spec::default()));
-    self_adjoint_evd(a, values.as_mut(), Some(vectors.as_mut()), par, MemStack::new(&mut memory), Spec::default())
-        .map_err(|_| Error::data("the eigenvalues did not converge; look for huge or non-finite values in the data"))?;
-    Ok((0..n).rev().map(|j| (values[j], vectors.col_as_slice(j).to_vec())).unzip())
+    self_adjoint_evd(a, values.as_mut(), Some(vectors.as_mut()), par, MemStack::new(&mut memory), Spec::default()).ok()?;
+    Some((0..n).rev().map(|j| (values[j], vectors.col_as_slice(j).to_vec())).unzip())
 }
 
 /// Householder QR of aᵀ (n×m) on one thread: Q (n×m) and the diagonal of R (m).
