@@ -3,11 +3,21 @@
 mod budget;
 mod csv;
 mod dense;
+#[cfg(feature = "images")]
+mod images;
 mod input;
+mod mat;
+mod mtx;
 mod npy;
+mod npz;
 mod number;
 mod open;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod safetensors;
+mod sparse;
 mod subset;
+mod text;
 
 pub use open::{Open, Opened, open};
 pub use subset::Subset;

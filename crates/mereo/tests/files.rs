@@ -206,3 +206,282 @@ proptest! {
         prop_assert!(read_as(&path, &how).expect("csv").0 == m);
     }
 }
+
+/// Files made by `tests/golden/files/make.py`; what they hold is said there.
+mod golden {
+    use super::*;
+    use mereo::Rows;
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/files").join(name)
+    }
+
+    fn matrix(rows: usize, value: impl Fn(usize, usize) -> f32) -> Mat {
+        Mat { rows, cols: 4, data: (0..rows * 4).map(|at| value(at / 4, at % 4)).collect() }
+    }
+    fn a() -> Mat {
+        matrix(5, |i, j| ((4 * i + j) as f32 - 7.0) / 4.0)
+    }
+    fn a4() -> Mat {
+        matrix(5, |i, j| (4 * i + j) as f32 - 7.0)
+    }
+    fn u() -> Mat {
+        matrix(5, |i, j| (4 * i + j) as f32)
+    }
+    fn b() -> Mat {
+        matrix(5, |i, j| ((i + j) % 2) as f32)
+    }
+    fn s() -> Mat {
+        matrix(5, |i, j| if (i + j) % 3 == 0 { ((4 * i + j) as f32 - 7.0) / 4.0 } else { 0.0 })
+    }
+
+    fn variable(name: &str) -> Open {
+        Open { variable: Some(name.into()), ..Open::default() }
+    }
+
+    /// The file holds this matrix, read whole and block by block.
+    fn holds_as(name: &str, how: &Open, wanted: &Mat) {
+        let path = golden(name);
+        for memory in [None, Some(1)] {
+            let (m, opened) = read_as(&path, &Open { memory, ..how.clone() }).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(&m, wanted, "{name}");
+            assert_eq!(opened.source.streams(), memory.is_some(), "{name}");
+            let blocks = if memory.is_some() { wanted.rows } else { 1 };
+            assert_eq!(opened.source.blocks(), blocks, "{name}");
+            if memory.is_some() {
+                // In any order.
+                let last = opened.source.block(blocks - 1).expect("block").to_mat();
+                assert_eq!(last.data, wanted.row(wanted.rows - 1), "{name}");
+                assert_eq!(opened.source.block(0).expect("block").to_mat().data, wanted.row(0), "{name}");
+            }
+        }
+    }
+
+    fn holds(name: &str, wanted: &Mat) {
+        holds_as(name, &Open::default(), wanted);
+    }
+
+    fn refused(name: &str, what: &str) {
+        for how in [Open::default(), tiny()] {
+            let error = said(&golden(name), &how);
+            assert!(error.contains(what), "`{error}` says `{what}`");
+        }
+    }
+
+    #[test]
+    fn npy() {
+        for name in ["f2", "f4", "f8", "f4_big", "f8_big_fortran", "f4_fortran", "version2", "version3"] {
+            holds(&format!("{name}.npy"), &a());
+        }
+        for name in ["i1", "i2", "i4", "i8", "i2_big"] {
+            holds(&format!("{name}.npy"), &a4());
+        }
+        for name in ["u1", "u2", "u4", "u8", "images", "images_fortran"] {
+            holds(&format!("{name}.npy"), &u());
+        }
+        holds("b1.npy", &b());
+        assert_eq!(source::open(&golden("images.npy"), &Open::default()).expect("open").image, Some((2, 2)));
+        refused("one_axis.npy", "has one axis of 7 numbers");
+        refused("fields.npy", "holds no plain numbers");
+        refused("complex.npy", "holds complex numbers (<c16)");
+    }
+
+    #[test]
+    fn npz() {
+        for name in ["one", "one_compressed", "fortran_compressed"] {
+            holds(&format!("{name}.npz"), &a());
+        }
+        holds_as("two.npz", &variable("x"), &a());
+        refused("two.npz", "has 2 arrays: x (<f8 [5, 4]), y (<i8 [5]); choose one");
+        let error = said(&golden("two.npz"), &variable("z"));
+        assert!(error.contains("has no array `z`; it has x"), "{error}");
+        for kind in ["csr", "csc"] {
+            for index in ["int32", "int64"] {
+                for end in ["", "_compressed"] {
+                    let name = format!("{kind}_{index}{end}.npz");
+                    holds(&name, &s());
+                    let opened = source::open(&golden(&name), &Open::default()).expect("open");
+                    let Rows::Sparse(x) = opened.source.block(0).expect("block") else { panic!("{name} is sparse") };
+                    assert_eq!(x.row(1), ([2].as_slice(), [-0.25].as_slice()));
+                }
+            }
+        }
+        refused("coo.npz", "tocsr()");
+        let path = golden("unordered.npz");
+        let opened = source::open(&path, &Open::default()).expect("open");
+        let Rows::Sparse(x) = opened.source.block(0).expect("block") else { panic!("sparse") };
+        assert_eq!(x.row(0), ([0, 1].as_slice(), [2.0, 4.0].as_slice()));
+    }
+
+    #[test]
+    fn safetensors() {
+        for name in ["f16", "bf16", "f32", "f64", "layer"] {
+            holds(&format!("{name}.safetensors"), &a());
+        }
+        holds("i64.safetensors", &a4());
+        holds("u8.safetensors", &u());
+        holds_as("layers.safetensors", &variable("b"), &a());
+        refused("layers.safetensors", "has 2 tensors: a (F64 [5, 4]), b (F64 [5, 4]); choose one");
+        let error = said(&golden("layer.safetensors"), &variable("bias"));
+        assert!(error.contains("tensor `bias` has one axis of 4 numbers"), "{error}");
+    }
+
+    #[test]
+    fn parquet() {
+        let column = |name: &str| Open { column: Some(name.into()), ..Open::default() };
+        for name in ["fixed", "list_halffloat", "list_float", "list_double", "large_list"] {
+            holds(&format!("{name}.parquet"), &a());
+        }
+        holds("list_int8.parquet", &a4());
+        for name in ["snappy", "gzip", "zstd", "none"] {
+            let name = format!("columns_{name}.parquet");
+            holds(&name, &a());
+            let opened = source::open(&golden(&name), &Open::default()).expect("open");
+            assert_eq!(opened.columns.expect("names"), ["a", "b", "c", "d"]);
+        }
+        refused("columns_lz4.parquet", "compression=\"zstd\"");
+        let third = Mat { rows: 5, cols: 1, data: (0..5).map(|i| a().row(i)[2]).collect() };
+        holds_as("columns_zstd.parquet", &column("c"), &third);
+        let error = said(&golden("columns_zstd.parquet"), &column("name"));
+        assert!(error.contains("column `name` holds Utf8, neither numbers nor lists"), "{error}");
+        let error = said(&golden("columns_zstd.parquet"), &column("e"));
+        assert!(error.contains("has no column `e`; it has a (Float32), name (Utf8)"), "{error}");
+        holds_as("two_lists.parquet", &column("b"), &a());
+        refused("two_lists.parquet", "has 2 columns of lists; choose one (--column NAME)");
+        refused("missing.parquet", "row 1, column 0 (a) is missing");
+        refused("missing_list.parquet", "row 1 of column `vector` is missing");
+        refused("missing_element.parquet", "row 1, column 1 (vector) is missing");
+        refused("ragged.parquet", "row 1 of column `vector` has 1 numbers, the rows before have 2");
+        refused("too_large.parquet", "row 1, column 1 is -1e300");
+        refused("text.parquet", "has no column of numbers or of lists of numbers; it has title (Utf8)");
+        refused("no_rows.parquet", "has no rows");
+    }
+
+    #[test]
+    fn mtx() {
+        holds("array.mtx", &a());
+        holds("coordinate.mtx", &s());
+        holds("integer.mtx", &Mat { data: s().data.iter().map(|v| v * 4.0).collect(), ..s() });
+        holds("pattern.mtx", &b());
+        let sum = matrix(4, |i, j| (5 * (i + j)) as f32);
+        holds("symmetric.mtx", &sum);
+        let difference = matrix(4, |i, j| 3.0 * (i as f32 - j as f32));
+        holds("skew.mtx", &difference);
+        assert_eq!(read(&golden("symmetric_array.mtx")).expect("read"), sum);
+        assert_eq!(read(&golden("skew_array.mtx")).expect("read"), difference);
+        let error = said(&golden("symmetric_array.mtx"), &tiny());
+        assert!(error.contains("write it as `general`"), "{error}");
+        refused("complex.mtx", "line 1 says `complex` numbers");
+        let dir = folder();
+        let check = |text: &str, what: &str| {
+            let path = put(&dir, "a.mtx", text);
+            for how in [Open::default(), tiny()] {
+                let error = said(&path, &how);
+                assert!(error.contains(what), "`{error}` says `{what}`");
+            }
+        };
+        let banner = "%%MatrixMarket matrix coordinate real general\n";
+        check(&format!("{banner}% x\n2 2 2\n1 1 1\n"), "line 3 claims 2 entries, 1 follow");
+        check(&format!("{banner}2 2 1\n1 1 1\n2 2 1\n"), "line 2 claims 1 entries, 2 follow");
+        check(&format!("{banner}2 2 2\n1 1 1\n\n3 2 1\n"), "line 5 names row `3` of 2");
+        check(&format!("{banner}2 2 1\n1 0 1\n"), "line 3 names column `0` of 2");
+        check(&format!("{banner}2 2 1\n1 1 x\n"), "line 3 has the value `x`, not a number");
+        check(&format!("{banner}2 2 1\n1 1\n"), "line 3 has no value");
+        check(&format!("{banner}2 2 1\n1 1 1e39\n"), "line 3 has the value 1e39, beyond");
+        check(&format!("{banner}2 2 1\n1 1 1 1\n"), "line 3 goes on with `1`");
+        check(&format!("{banner}2 2 9999999999\n1 1 1\n"), "claims 9999999999 entries, 6 bytes follow");
+        check(&format!("{banner}1152921504606846976 2 1\n1 1 1\n"), "claims the shape (1152921504606846976, 2)");
+        check(&format!("{banner}0 2 0\n"), "without rows");
+        check(&format!("{banner}2 2\n"), "it should say rows, columns and entries");
+        check("%%MatrixMarket matrix array real general\n2 2\n10\n20\n30\n", "claims 4 entries, 3 follow");
+        check("2 2 1\n1 1 1\n", "no banner");
+    }
+
+    #[test]
+    fn mat() {
+        for end in ["", "_compressed"] {
+            holds(&format!("one{end}.mat"), &a());
+            let several = format!("several{end}.mat");
+            holds_as(&several, &variable("single"), &a());
+            holds_as(&several, &variable("uint8"), &u());
+            holds_as(&several, &variable("int16"), &a4());
+            holds_as(&several, &variable("int64"), &a4());
+            holds_as(&several, &variable("logical"), &b());
+            holds_as(&several, &variable("s"), &s());
+            refused(&several, "has 10 variables: single (5×4 single), uint8 (5×4 uint8)");
+            let refuses = |name: &str, what: &str| {
+                let error = said(&golden(&several), &variable(name));
+                assert!(error.contains(what), "`{error}` says `{what}`");
+            };
+            refuses("complex", "is complex; save real(x)");
+            refuses("cube", "has 3 axes (2×3×4 double); save it as rows × columns");
+            refuses("struct", "is a struct, not a matrix of numbers");
+            refuses("cell", "is a cell, not a matrix of numbers");
+            refuses("none", "has no variable `none`");
+            holds_as(&format!("one{end}.mat"), &variable("n"), &Mat { rows: 1, cols: 1, data: vec![3.0] });
+        }
+        holds("big.mat", &a());
+        refused("version4.mat", "version 4 isn't read");
+        let dir = folder();
+        let mut hdf5 = vec![0; 520];
+        hdf5[..10].copy_from_slice(b"MATLAB 7.3");
+        hdf5[512..].copy_from_slice(b"\x89HDF\r\n\x1a\n");
+        super::refuses(&put(&dir, "a.mat", &hdf5), "save -v7");
+        super::refuses(&put(&dir, "b.mat", &hdf5[512..]), "save -v7");
+    }
+
+    #[test]
+    fn images() {
+        let (m, opened) = read_as(&golden("images/grey"), &Open::default()).expect("read");
+        let ramp: Vec<f32> = (0..12).map(|v| (v * 20) as f32 / 255.0).collect();
+        let turned: Vec<f32> = (0..12).map(|v| (255 - v * 20) as f32 / 255.0).collect();
+        assert_eq!((m.rows, m.cols, opened.image, opened.kind), (3, 12, Some((3, 4)), "images"));
+        assert_eq!((m.row(0), m.row(1), m.row(2)), (&turned[..], &ramp[..], &ramp[..]));
+        let (streamed, opened) = read_as(&golden("images/grey"), &tiny()).expect("read");
+        assert_eq!((streamed, opened.source.blocks()), (m, 3));
+
+        let m = read(&golden("images/mixed")).expect("read");
+        let near = |row: usize, wanted: &[f32], by: f32| {
+            for (got, wanted) in m.row(row).iter().zip(wanted) {
+                assert!((got - wanted).abs() <= by, "image {row}: {got} for {wanted}");
+            }
+        };
+        near(0, &ramp, 1e-6);
+        near(1, &ramp.iter().map(|v| v * 0.2126).collect::<Vec<_>>(), 1e-4);
+        near(2, &[200.0 / 255.0; 12], 1.0 / 255.0);
+        near(3, &ramp, 1e-6);
+        near(4, &(0..12).map(|v| v as f32 / 15.0).collect::<Vec<_>>(), 1.0 / 255.0);
+        near(5, &ramp, 0.0);
+
+        let error = said(&golden("images/sizes/2.png"), &Open::default());
+        assert!(error.contains("give the folder"), "{error}");
+        let error = read_as(&golden("images/sizes"), &Open::default()).expect_err("sizes differ").to_string();
+        assert!(
+            error.contains("2.png: is 6 × 8 pixels (height × width), ")
+                && error.contains("1.png is 3 × 4; make them all one size with --resize"),
+            "{error}"
+        );
+        let how = Open { resize: Some((3, 4)), ..Open::default() };
+        let (m, opened) = read_as(&golden("images/sizes"), &how).expect("resized");
+        assert_eq!((opened.image, m.rows), (Some((3, 4)), 2));
+        assert!(m.row(0).iter().all(|v| (v - 0.2).abs() < 1e-6) && m.row(1).iter().all(|v| (v - 0.4).abs() < 1e-6), "{m:?}");
+        let dir = folder();
+        super::refuses(dir.path(), "holds no images");
+        put(&dir, "a.png", b"\x89PNG\r\n\x1a\nxx");
+        assert!(read(dir.path()).expect_err("damaged").to_string().contains("a.png: can't be read as an image"));
+    }
+}
+
+#[test]
+fn options_that_a_file_lacks_are_refused() {
+    let dir = folder();
+    let path = put(&dir, "a.npy", npy("<f4", false, "(1, 3)", &floats([1.0; 3])));
+    let check = |how: Open, what: &str| {
+        let error = source::open(&path, &how).expect_err("refused").to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    check(Open { header: Some(true), ..Open::default() }, "a header was given, but the data is npy; it is for csv, tsv");
+    check(Open { column: Some("x".into()), ..Open::default() }, "for parquet");
+    check(Open { variable: Some("x".into()), ..Open::default() }, "for npz, mat, safetensors");
+    check(Open { resize: Some((1, 1)), ..Open::default() }, "for a folder of images");
+}

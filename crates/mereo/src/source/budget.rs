@@ -1,5 +1,4 @@
 //! How much of a file may be in memory at once.
-#![allow(dead_code)]
 
 use crate::linalg::PANEL;
 

@@ -4,8 +4,9 @@
 //! side, and every error can name its line.
 
 use super::budget::Budget;
-use super::input::{Input, Pieces};
+use super::input::Input;
 use super::open::{Open, Opened};
+use super::text::{Bad, Pieces, blank, number, shown};
 use super::{Source, dense};
 use crate::error::{Error, Result};
 use crate::mat::{DenseRows, Mat, Rows};
@@ -254,32 +255,6 @@ impl Source for Stream {
     }
 }
 
-/// Why a cell is no number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bad {
-    Missing,
-    Text,
-    Range,
-}
-
-fn number(cell: &[u8]) -> std::result::Result<f32, Bad> {
-    let cell = cell.trim_ascii();
-    let missing = ["", "na", "nan", "n/a", "null", "none", "?"];
-    let unsigned = cell.strip_prefix(b"-").or_else(|| cell.strip_prefix(b"+")).unwrap_or(cell);
-    match std::str::from_utf8(cell).ok().and_then(|s| s.parse::<f32>().ok()) {
-        Some(v) if v.is_finite() => Ok(v),
-        // An infinity that was written so passes, as one in a binary file does; the fit names it.
-        Some(v) if v.is_infinite() && unsigned.first().is_some_and(u8::is_ascii_alphabetic) => Ok(v),
-        Some(v) if v.is_infinite() => Err(Bad::Range),
-        _ if missing.iter().any(|m| unsigned.eq_ignore_ascii_case(m.as_bytes())) => Err(Bad::Missing),
-        _ => Err(Bad::Text),
-    }
-}
-
-fn blank(line: &[u8]) -> bool {
-    line.iter().all(|b| matches!(b, b' ' | b'\r' | b'\n'))
-}
-
 /// Whether every quote that is opened is closed.
 fn closed(line: &[u8]) -> bool {
     line.iter().fold(true, |closed, &b| closed ^ (b == b'"'))
@@ -306,13 +281,4 @@ fn split(line: &[u8], separator: u8) -> Vec<Cow<'_, [u8]>> {
 fn unquoted(cell: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = cell.trim_ascii().strip_prefix(b"\"").and_then(|c| c.strip_suffix(b"\"")) else { return cell.into() };
     if inner.contains(&b'"') { String::from_utf8_lossy(inner).replace("\"\"", "\"").into_bytes().into() } else { inner.into() }
-}
-
-/// A cell in an error or as a name: the start of it, as text.
-fn shown(cell: &[u8]) -> String {
-    let text = String::from_utf8_lossy(cell.trim_ascii());
-    match text.char_indices().nth(60) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text.into_owned(),
-    }
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::mat::{DenseRows, Mat, Rows};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Bytes that are read and converted at a time.
 const STRIP: usize = 4 << 20;
@@ -237,8 +238,13 @@ pub(super) fn open(input: Input, array: Array, budget: Budget) -> Result<Box<dyn
         let m = array.load(input.path(), &mut input.section(array.offset, array.bytes()))?;
         return Ok(memory(m));
     }
+    Ok(stream(input, array, budget))
+}
+
+/// An array as rows that stay in the file.
+pub(super) fn stream(input: impl Into<Arc<Input>>, array: Array, budget: Budget) -> Box<dyn Source + Send> {
     let step = budget.step(array.cols as u64 * 4);
-    Ok(Box::new(Stream { input, array, step }))
+    Box::new(Stream { input: input.into(), array, step })
 }
 
 /// A matrix as a source of one block that owns it.
@@ -249,7 +255,7 @@ pub(super) fn memory(m: Mat) -> Box<dyn Source + Send> {
 /// An array that stays in its file; blocks are read at their places.
 #[derive(Debug)]
 struct Stream {
-    input: Input,
+    input: Arc<Input>,
     array: Array,
     step: usize,
 }

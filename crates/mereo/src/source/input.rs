@@ -1,15 +1,11 @@
 //! A file read at positions, by any number of threads, whose length is known and checked before anything is allocated for it.
 //!
 //! A memory map would end the process where a file shrinks while it is read; a positioned read is an error there.
-#![allow(dead_code)]
 
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-
-/// No line of a text file may be longer.
-const LINE: u64 = 512 << 20;
 
 /// An open file.
 #[derive(Debug)]
@@ -123,7 +119,8 @@ impl Input {
 
     /// A part of the file as a stream.
     pub(super) fn section(&self, at: u64, n: u64) -> Section<'_> {
-        Section { input: self, at, end: at.saturating_add(n).min(self.len) }
+        let from = at.min(self.len);
+        Section { input: self, from, at: from, end: at.saturating_add(n).min(self.len) }
     }
 
     #[cfg(unix)]
@@ -136,7 +133,6 @@ impl Input {
     }
     #[cfg(not(any(unix, windows)))]
     fn read_some(&self, at: u64, out: &mut [u8]) -> io::Result<usize> {
-        use std::io::{Seek, SeekFrom};
         let mut file = self.file.lock().map_err(|_| io::Error::other("another reader failed"))?;
         file.seek(SeekFrom::Start(at))?;
         file.read(out)
@@ -153,8 +149,22 @@ pub(super) fn temporary(path: &Path) -> Result<File> {
 #[derive(Debug, Clone)]
 pub(super) struct Section<'a> {
     input: &'a Input,
+    from: u64,
     at: u64,
     end: u64,
+}
+
+impl Seek for Section<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(n) => self.from.checked_add(n),
+            SeekFrom::End(n) => self.end.checked_add_signed(n),
+            SeekFrom::Current(n) => self.at.checked_add_signed(n),
+        };
+        // Past the end reads find nothing.
+        self.at = at.filter(|&at| at >= self.from).ok_or(io::ErrorKind::InvalidInput)?.min(self.end);
+        Ok(self.at - self.from)
+    }
 }
 
 impl Read for Section<'_> {
@@ -166,44 +176,5 @@ impl Read for Section<'_> {
         let n = self.input.read_some(self.at, &mut out[..n])?;
         self.at += n as u64;
         Ok(n)
-    }
-}
-
-/// Pieces of a text file that end with a line end (the last one may not), in order.
-pub(super) struct Pieces<'a> {
-    input: &'a Input,
-    at: u64,
-    end: u64,
-    size: usize,
-}
-
-impl<'a> Pieces<'a> {
-    /// The bytes `at..end` in pieces of about `size` bytes; a line longer than that is still one piece.
-    pub(super) fn new(input: &'a Input, at: u64, end: u64, size: usize) -> Self {
-        Self { input, at, end, size: size.max(1) }
-    }
-
-    /// The next piece and where it starts in the file; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
-        if self.at >= self.end {
-            return Ok(None);
-        }
-        let mut size = self.size as u64;
-        loop {
-            let n = size.min(self.end - self.at);
-            let mut piece = self.input.bytes(self.at, n)?;
-            let cut =
-                if self.at + n == self.end { Some(piece.len()) } else { piece.iter().rposition(|&b| b == b'\n').map(|i| i + 1) };
-            if let Some(cut) = cut {
-                piece.truncate(cut);
-                let at = self.at;
-                self.at += cut as u64;
-                return Ok(Some((at, piece)));
-            }
-            if size >= LINE {
-                return Err(self.input.error(format!("has a line of more than {} MB; it is no table of numbers", LINE >> 20)));
-            }
-            size = (size * 4).min(LINE);
-        }
     }
 }

@@ -1,5 +1,4 @@
 //! Types of number that files hold, turned into f32.
-#![allow(dead_code)]
 
 use half::{bf16, f16};
 
