@@ -223,6 +223,8 @@ pub fn fit<M: Method>(method: &M, source: &dyn Source, options: Options) -> Resu
 struct Run<S> {
     restart: usize,
     state: S,
+    /// The method said that nothing is left to learn.
+    done: bool,
     curve: Vec<Pass>,
     memo: Vec<f32>,
     starts: Vec<f64>,
@@ -255,24 +257,9 @@ pub fn fit_on<M: Method>(
     method.check(shape)?;
     let plan = method.plan();
     let spans = spans(source, comm);
-    let width = memo_width(method, &spans, options.memory)?;
-
-    let sample = draw(source, method.sample(shape), method.seed())?;
-    accept_sample(method, &sample, source)?;
-    let fresh = |restart: usize| -> Result<(M::State, Vec<f32>)> {
-        let own: usize = spans.iter().map(|s| s.rows).sum();
-        Ok((method.init(&sample, shape, restart)?, vec![0.0; own * width]))
-    };
-    let mut before = 0.0;
-    let resumed = resume(method, &options, shape, comm)?;
-    let continued = resumed.is_some();
-    let mut run = if let Some((run, seconds)) = resumed {
-        before = seconds;
-        run
-    } else {
-        let (state, memo) = fresh(0)?;
-        Run { restart: 0, state, curve: Vec::new(), memo, starts: Vec::new(), best: None }
-    };
+    // A worker that can't begin must not leave the others waiting for its sums.
+    let begun = begin(method, source, &spans, shape, comm, &options);
+    let Begun { sample, width, mut run, before, continued } = together(begun, comm)?;
     let clock = || before + started.elapsed().as_secs_f64();
     let mut written = Instant::now();
     let mut checked = continued;
@@ -282,6 +269,7 @@ pub fn fit_on<M: Method>(
     let stop = loop {
         let pass = run.curve.len();
         let ended = match run.curve.as_slice() {
+            _ if run.done => Some(Stop::Converged),
             [.., a, b] if plan.tol > 0.0 && (a.loss - b.loss).abs() <= plan.tol * a.loss.abs() => Some(Stop::Converged),
             _ if pass >= plan.max => Some(Stop::Limit),
             _ => None,
@@ -312,7 +300,8 @@ pub fn fit_on<M: Method>(
             run.curve.push(seen);
             // The other workers hear of it when the next sums are added.
             asked |= options.watch.as_mut().is_some_and(|w| w(&seen, plan).is_break());
-            progress.done.then_some(Stop::Converged)
+            run.done = progress.done;
+            run.done.then_some(Stop::Converged)
         };
         if let Some(stop) = ended {
             let loss = run.curve.last().map_or(f64::INFINITY, |p| p.loss);
@@ -325,7 +314,9 @@ pub fn fit_on<M: Method>(
             }
             run.restart += 1;
             run.curve.clear();
-            (run.state, run.memo) = fresh(run.restart)?;
+            run.done = false;
+            run.memo.fill(0.0);
+            run.state = method.init(&sample, shape, run.restart)?;
         }
         if let Some(c) = &options.checkpoint
             && written.elapsed() >= c.every
@@ -343,6 +334,47 @@ pub fn fit_on<M: Method>(
         run.starts.extend(closed);
     }
     finish(method, run, stop, unsaved)
+}
+
+/// All that a worker needs before its first pass.
+struct Begun<'a, S> {
+    sample: Rows<'a>,
+    width: usize,
+    run: Run<S>,
+    /// Seconds of earlier runs.
+    before: f64,
+    continued: bool,
+}
+
+fn begin<'a, M: Method>(
+    method: &M,
+    source: &'a dyn Source,
+    spans: &[Span],
+    shape: Shape,
+    comm: &dyn Comm,
+    options: &Options,
+) -> Result<Begun<'a, M::State>> {
+    let width = memo_width(method, spans, options.memory)?;
+    let sample = draw(source, method.sample(shape), method.seed())?;
+    accept_sample(method, &sample, source)?;
+    if let Some((run, before)) = resume(method, options, shape, comm)? {
+        return Ok(Begun { sample, width, run, before, continued: true });
+    }
+    let own: usize = spans.iter().map(|s| s.rows).sum();
+    let state = method.init(&sample, shape, 0)?;
+    let memo = vec![0.0; own * width];
+    let run = Run { restart: 0, state, done: false, curve: Vec::new(), memo, starts: Vec::new(), best: None };
+    Ok(Begun { sample, width, run, before: 0.0, continued: false })
+}
+
+/// This worker's result, or an error if any other worker has one.
+fn together<T>(result: Result<T>, comm: &dyn Comm) -> Result<T> {
+    let mut failed = [f64::from(u8::from(result.is_err()))];
+    comm.sum(vec![&mut failed])?;
+    match result {
+        Ok(_) if failed[0] > 0.0 => Err(Error::Worker),
+        result => result,
+    }
 }
 
 fn finish<M: Method>(method: &M, run: Run<M::State>, stop: Stop, unsaved: Option<String>) -> Result<Fitted<M::Model>> {
@@ -589,6 +621,7 @@ fn save<M: Method>(method: &M, c: &Checkpoint, run: &Run<M::State>, shape: Shape
     bag.put("shape", shape);
     bag.put("workers", [comm.rank(), comm.size()]);
     bag.put("restart", run.restart);
+    bag.put("done", run.done);
     bag.put("curve", &run.curve);
     bag.put("starts", &run.starts);
     bag.put("seconds", seconds);
@@ -648,6 +681,7 @@ fn resume<M: Method>(method: &M, options: &Options, shape: Shape, comm: &dyn Com
     let run = Run {
         restart: bag.get("restart")?,
         state: M::State::load(&bag.nested("state")?)?,
+        done: bag.get("done")?,
         curve: bag.get("curve")?,
         memo: bag.f32("memo")?,
         starts: bag.get("starts")?,

@@ -123,12 +123,11 @@ impl Comm for Greedy<'_> {
     }
 }
 
-/// Rows of which one block can't be read any more once it was read `after` times.
+/// Rows of which one block can't be read once `broken` is true.
 struct Failing<'a> {
     rows: Memory<'a>,
     bad: usize,
-    after: usize,
-    reads: AtomicUsize,
+    broken: &'a AtomicBool,
 }
 
 impl Source for Failing<'_> {
@@ -142,20 +141,44 @@ impl Source for Failing<'_> {
         self.rows.rows(block)
     }
     fn block(&self, block: usize) -> Result<Rows<'_>> {
-        if block == self.bad && self.reads.fetch_add(1, Ordering::Relaxed) >= self.after {
+        if block == self.bad && self.broken.load(Ordering::SeqCst) {
             return Err(Error::data("the disk is gone"));
         }
         self.rows.block(block)
     }
 }
 
+/// Breaks the source as soon as any row is looked at.
+struct Breaking<'a>(&'a AtomicBool);
+
+impl<M: Method> Engine<M> for Breaking<'_> {
+    fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()> {
+        self.0.store(true, Ordering::SeqCst);
+        m.observe(state, x, first, memo, into)
+    }
+    fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress> {
+        m.update(state, stats)
+    }
+}
+
 fn a_failing_worker_stops_all<M: Method>(case: &Case<M>) {
-    // Each of the three workers may read the block once for its sample; after that it can't be read.
-    let source = Failing { rows: Memory::cut(case.data.view(), 16), bad: 4, after: 3, reads: AtomicUsize::new(0) };
-    let ends = workers(3, |comm| fit_on(&case.method, &source, &Cpu, comm, Options::default()));
-    let said: Vec<String> = ends.into_iter().map(|e| e.err().expect("all stop").to_string()).collect();
-    assert_eq!(said.iter().filter(|s| s.contains("the disk is gone")).count(), 1, "{said:?}");
-    assert_eq!(said.iter().filter(|s| s.contains("another worker failed")).count(), 2, "{said:?}");
+    let one_says_why = |ends: Vec<Result<Fitted<M::Model>>>| {
+        let said: Vec<String> = ends.into_iter().map(|e| e.err().expect("all stop").to_string()).collect();
+        assert_eq!(said.iter().filter(|s| s.contains("the disk is gone")).count(), 1, "{said:?}");
+        assert_eq!(said.iter().filter(|s| s.contains("another worker failed")).count(), 2, "{said:?}");
+    };
+    let rows = Memory::cut(case.data.view(), 16);
+    // In a pass: block 4 is the second one of worker 1.
+    let broken = AtomicBool::new(false);
+    let source = Failing { rows: rows.clone(), bad: 4, broken: &broken };
+    one_says_why(workers(3, |comm| fit_on(&case.method, &source, &Breaking(&broken), comm, Options::default())));
+    // Before the first: worker 1 alone can't read its sample, or its first block.
+    let (fine, gone) = (AtomicBool::new(false), AtomicBool::new(true));
+    one_says_why(workers(3, |comm| {
+        let broken = if comm.rank() == 1 { &gone } else { &fine };
+        let source = Failing { rows: rows.clone(), bad: 1, broken };
+        fit_on(&case.method, &source, &Cpu, comm, Options::default())
+    }));
 }
 
 fn same_seed_same_bytes_on_any_threads<M: Method>(case: &Case<M>) {
