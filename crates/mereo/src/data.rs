@@ -1,4 +1,4 @@
-//! The data that every copy of mereo carries, so that the first fit needs no download.
+//! The data that every copy of mereo carries or makes, so that the first fit needs no download.
 //!
 //! ```
 //! let (faces, about) = mereo::data::load("faces")?;
@@ -11,6 +11,7 @@
 
 use crate::error::{Error, Result};
 use crate::mat::Mat;
+use crate::synth::{self, Synth};
 
 /// What is known of one embedded or generated set of rows.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -51,7 +52,58 @@ const SETS: &[Dataset] = &[
         licence: "CC BY 4.0",
         credit: "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998",
     },
+    Dataset {
+        name: "swimmer",
+        about: "generated: 256 images of 32×32, 0 or 1: a torso and four limbs, each in one of four positions, all 4⁴ combinations; \
+                17 parts",
+        rows: 256,
+        cols: 1024,
+        image: Some((32, 32)),
+        licence: "free: generated",
+        credit: "after Donoho & Stodden, NIPS 2003",
+    },
+    Dataset {
+        name: "parts",
+        about: "generated: 1,000 images of 24×24, each the sum of one to five of 16 local bumps, and a little noise; 0 and above",
+        rows: 1000,
+        cols: 576,
+        image: Some((24, 24)),
+        licence: "free: generated",
+        credit: "mereo::synth::parts",
+    },
+    Dataset {
+        name: "clusters",
+        about: "generated: 2,000 points in 20 dimensions around 10 centres",
+        rows: 2000,
+        cols: 20,
+        image: None,
+        licence: "free: generated",
+        credit: "mereo::synth::clusters",
+    },
+    Dataset {
+        name: "spiked",
+        about: "generated: 2,000 rows of 100 columns, white noise with two strong directions",
+        rows: 2000,
+        cols: 100,
+        image: None,
+        licence: "free: generated",
+        credit: "after Refinetti & Goldt, ICML 2022",
+    },
 ];
+
+/// The seed of the generated sets: the same rows in every copy.
+const SEED: u64 = 1;
+
+/// A generated set with all that was planted in it (atoms, codes, labels); `None` for the sets that are not generated.
+pub fn planted(name: &str) -> Result<Option<Synth>> {
+    Ok(Some(match name {
+        "swimmer" => synth::swimmer(),
+        "parts" => synth::parts(1000, 16, 24, SEED)?,
+        "clusters" => synth::clusters(2000, 10, 20, 0.5, SEED)?,
+        "spiked" => synth::spiked(2000, 100, 2, SEED)?,
+        _ => return Ok(None),
+    }))
+}
 
 /// All sets, in the order in which they are worth trying.
 pub fn list() -> &'static [Dataset] {
@@ -70,6 +122,9 @@ pub fn load(name: &str) -> Result<(Mat, &'static Dataset)> {
         let guess = closest(name, &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         return Err(Error::data(format!("there is no embedded data set `{name}`; there are {}{guess}", names.join(", "))));
     };
+    if let Some(made) = planted(set.name)? {
+        return Ok((made.data, set));
+    }
     let mat = match set.name {
         "faces" => pictures(set, include_bytes!("../assets/faces.png"), 255.0)?,
         // A value v of 0..=16 is stored as the grey 15v, so that the montage can be looked at.
@@ -78,12 +133,12 @@ pub fn load(name: &str) -> Result<(Mat, &'static Dataset)> {
     Ok((mat, set))
 }
 
-/// The class of each row, where a set has classes: the person of a face (0..40), the digit shown (0..10).
+/// The class of each row, where a set has classes: the person of a face (0..40), the digit shown (0..10), the cluster (0..10).
 pub fn labels(name: &str) -> Option<Vec<usize>> {
     match name {
         "faces" => Some((0..400).map(|row| row / 10).collect()),
         "digits" => Some(include_str!("../assets/digits.txt").bytes().map(|digit| usize::from(digit - b'0')).collect()),
-        _ => None,
+        _ => planted(name).ok()??.labels,
     }
 }
 
@@ -151,7 +206,7 @@ mod tests {
     #[test]
     fn unknown_names_are_answered_with_the_known_ones() {
         let said = load("digit").expect_err("unknown").to_string();
-        assert!(said.contains("faces, digits") && said.contains("did you mean `digits`?"), "{said}");
+        assert!(said.contains("faces, digits, swimmer") && said.contains("did you mean `digits`?"), "{said}");
         let said = load("zzz").expect_err("unknown").to_string();
         assert!(!said.contains("did you mean"), "{said}");
     }
@@ -193,6 +248,21 @@ mod picture_tests {
             assert!((v * steps - level).abs() < 1e-4 && (0.0..=1.0).contains(&v), "{v}");
             (hash ^ level as u64).wrapping_mul(0x100_0000_01b3)
         })
+    }
+
+    #[test]
+    fn generated_sets_are_the_same_in_every_copy() {
+        // A changed generator must be seen: results that others published with these rows would no longer come out.
+        for (name, expected) in [("swimmer", 9216.0), ("parts", 131_497.147), ("clusters", 53_558.333), ("spiked", 201_624.140)] {
+            let made = planted(name).expect("made").expect("generated");
+            let (rows, set) = load(name).expect("data");
+            assert_eq!((&made.data, made.image), (&rows, set.image), "{name}");
+            // Logarithms and cosines may differ in the last bit between systems.
+            let sum: f64 = rows.data.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+            assert!((sum - expected).abs() < 0.01, "{name}: {sum}");
+        }
+        assert_eq!(labels("clusters").map(|l| (l.len(), l.iter().max().copied())), Some((2000, Some(9))));
+        assert!(labels("spiked").is_none() && planted("faces").expect("no error").is_none());
     }
 
     #[test]
