@@ -68,11 +68,38 @@ pub struct Reading {
     pub resize: Option<(usize, usize)>,
 }
 
+impl Reading {
+    /// The same for the library.
+    pub fn how(&self) -> mereo::source::Open {
+        mereo::source::Open {
+            memory: self.memory,
+            header: (self.header || self.no_header).then_some(self.header),
+            column: self.column.clone(),
+            variable: self.variable.clone(),
+            resize: self.resize,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Fit PCA, VQ and NMF with the same number of atoms, print one table and write report.html.
     Compare(commands::compare::Args),
+    /// Learn a model from data and write it to a file.
+    Fit(commands::fit::Args),
+    /// Write the codes of rows on a model's atoms.
+    Transform(commands::transform::Args),
+    /// Rebuild rows from their codes, and tell the error.
+    Reconstruct(commands::reconstruct::Args),
+    /// Show what a model learned: its atoms, and how it does on data.
+    Inspect(commands::inspect::Args),
+    /// Write a model's atoms as numbers or as pictures.
+    Export(commands::export::Args),
+    /// Say what a model, a checkpoint or a data file is.
+    Info(commands::info::Args),
+    /// List, fetch and find named data.
+    Data(commands::data::Args),
     /// Print what a shell needs to complete this command line.
     Completions(commands::completions::Args),
 }
@@ -100,6 +127,27 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         return Err("the memory must be at least one byte and less than 16 EiB".into());
     }
     Ok(total as u64)
+}
+
+/// A number of seconds, 0 or more.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(s) if (0.0..=1e9).contains(&s) => Ok(s),
+        _ => Err("write a number of seconds, such as 30".into()),
+    }
+}
+
+/// A count of at least one.
+pub fn positive(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("write a number from 1".into()),
+    }
+}
+
+/// Steps of preparation by name.
+pub fn recipe(name: &str) -> Result<mereo::Recipe, String> {
+    name.trim().parse().map_err(|e: mereo::Error| e.to_string())
 }
 
 /// A height and a width in pixels: `64x48`.

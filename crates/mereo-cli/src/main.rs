@@ -2,8 +2,6 @@
 //!
 //! Standard output is the result, standard error the story. [`args`] is what was typed, [`commands`] what is done about it.
 
-#![allow(dead_code)] // Until every command is wired.
-
 mod args;
 mod commands;
 mod failure;
@@ -14,6 +12,7 @@ mod progress;
 mod show;
 mod split;
 mod stop;
+mod write;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -21,8 +20,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     let global = cli.global.clone();
-    match commands::run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(&global),
+    std::panic::set_hook(Box::new(|panic| {
+        show::say(format_args!("error: a bug in mereo, please report it: {}", panic.to_string().replace('\n', " ")));
+    }));
+    match std::panic::catch_unwind(|| commands::run(cli)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => failure.report(&global),
+        Err(_) => ExitCode::FAILURE,
     }
 }

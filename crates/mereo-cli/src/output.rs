@@ -11,7 +11,7 @@ pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
     let shown = path.display();
     for input in inputs {
         if overlaps(path, input) {
-            return Err(Failure::usage(format!("{shown} is also read; write the result to another file")));
+            return Err(Failure::usage(format!("{shown} has another part in this command already; write to a file of its own")));
         }
     }
     let refused = |e: &dyn std::fmt::Display| Failure::other(format!("{shown} can't be written: {e}"));
@@ -33,7 +33,7 @@ pub fn check(path: &Path, inputs: &[&Path]) -> Result<()> {
 
 /// Whether two paths name the same file, or `path` lies in the folder `input`.
 fn overlaps(path: &Path, input: &Path) -> bool {
-    let (Ok(input), Some(path)) = (input.canonicalize(), resolved(path)) else { return false };
+    let (Some(input), Some(path)) = (resolved(input), resolved(path)) else { return false };
     path.starts_with(&input) || same_file(&path, &input)
 }
 
@@ -99,6 +99,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         let data = folder.path().join("data.npy");
         std::fs::write(&data, b"x").expect("write");
+        assert!(check(&folder.path().join("new"), &[&folder.path().join("new")]).is_err(), "two outputs of one name");
         let twisted = folder.path().join(".").join("data.npy");
         assert!(check(&twisted, &[&data]).is_err());
         assert!(check(&folder.path().join("new"), &[folder.path()]).is_err(), "inside a folder of images");

@@ -52,6 +52,20 @@ impl Progress {
         self.bar.set_position(seen.pass as u64);
     }
 
+    /// The same over a known number of steps, with the time left.
+    pub fn over(self, steps: usize) -> Self {
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} blocks  {eta} left") {
+            self.bar.set_style(style.progress_chars("━╸ "));
+        }
+        self.bar.set_length(steps as u64);
+        self
+    }
+
+    /// One step is done.
+    pub fn step(&self) {
+        self.bar.inc(1);
+    }
+
     /// Takes the bar away, so that lines can be printed.
     pub fn clear(&self) {
         self.bar.finish_and_clear();

@@ -52,16 +52,15 @@ fn trimmed(table: &Table) -> String {
 
 /// Four significant digits, short: `0.05893`, `12.34`, `1.234e-7`, `0`.
 pub fn number(v: f64) -> String {
-    let size = v.abs();
     if v == 0.0 {
-        "0".into()
-    } else if !v.is_finite() {
-        v.to_string()
-    } else if !(1e-4..1e7).contains(&size) {
-        format!("{v:.3e}")
-    } else {
-        let digits = (3.0 - size.log10().floor()).max(0.0) as usize;
-        format!("{v:.digits$}")
+        return "0".into();
+    }
+    // The power of ten after rounding: 0.99999 is 1.000.
+    let rounded = format!("{v:.3e}");
+    match rounded.split_once('e').and_then(|(_, power)| power.parse::<i32>().ok()) {
+        Some(power @ -4..=6) => format!("{v:.*}", (3 - power).max(0) as usize),
+        Some(_) => rounded,
+        None => v.to_string(),
     }
 }
 
@@ -108,7 +107,7 @@ mod tests {
     fn numbers_keep_four_digits() {
         let shown: Vec<String> =
             [0.058_932, 12.3456, 1.0, 123_456.0, 1.234_567e-7, 0.0, -0.5, 9.999_96].iter().map(|&v| number(v)).collect();
-        assert_eq!(shown, ["0.05893", "12.35", "1.000", "123456", "1.235e-7", "0", "-0.5000", "10.000"]);
+        assert_eq!(shown, ["0.05893", "12.35", "1.000", "123456", "1.235e-7", "0", "-0.5000", "10.00"]);
         assert_eq!((count(1_234_567), count(999)), ("1,234,567".to_string(), "999".to_string()));
     }
 

@@ -32,27 +32,45 @@ pub fn asked() -> bool {
 }
 
 /// An error of the work, or what an end that was asked for left behind.
-pub fn or(error: mereo::Error, left: &str) -> Failure {
+pub fn or(error: impl Into<Failure>, left: &str) -> Failure {
     if asked() { Failure::Interrupted(format!("stopped; {left}")) } else { error.into() }
 }
 
-/// Rows that stop coming once an end is asked for.
-pub struct Stoppable<'a>(pub &'a dyn Source);
+/// Rows that stop coming once an end is asked for, as long as it is armed.
+pub struct Stoppable<'a> {
+    source: &'a dyn Source,
+    armed: AtomicBool,
+}
+
+impl<'a> Stoppable<'a> {
+    /// Rows of `source`, armed.
+    pub fn new(source: &'a dyn Source) -> Self {
+        Self { source, armed: AtomicBool::new(true) }
+    }
+
+    /// Arms it, or lets all rows through: a fit that has something to save ends in its own way.
+    pub fn arm(&self, armed: bool) {
+        self.armed.store(armed, Ordering::Relaxed);
+    }
+}
 
 impl Source for Stoppable<'_> {
     fn cols(&self) -> usize {
-        self.0.cols()
+        self.source.cols()
     }
     fn blocks(&self) -> usize {
-        self.0.blocks()
+        self.source.blocks()
     }
     fn rows(&self, block: usize) -> usize {
-        self.0.rows(block)
+        self.source.rows(block)
     }
     fn block(&self, block: usize) -> Result<Rows<'_>> {
-        if asked() { Err(Error::data("interrupted")) } else { self.0.block(block) }
+        if asked() && self.armed.load(Ordering::Relaxed) {
+            return Err(Error::data("interrupted"));
+        }
+        self.source.block(block)
     }
     fn streams(&self) -> bool {
-        self.0.streams()
+        self.source.streams()
     }
 }

@@ -2,9 +2,18 @@
 
 pub mod compare;
 pub mod completions;
+pub mod data;
+pub mod export;
+pub mod fit;
+pub mod info;
+pub mod inspect;
+pub mod reconstruct;
+pub mod transform;
 
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Result};
+use mereo::fold::Stop;
+use serde_json::Value;
 
 /// Does what was asked.
 pub fn run(cli: Cli) -> Result<()> {
@@ -13,9 +22,34 @@ pub fn run(cli: Cli) -> Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(global.threads)
         .build_global()
-        .map_err(|e| Failure::other(format!("{} threads can't be started: {e}", global.threads)))?;
+        .map_err(|e| Failure::usage(format!("{} threads can't be started: {e}", global.threads)))?;
     match cli.command {
         Command::Compare(args) => compare::run(&args, &global),
+        Command::Fit(args) => fit::run(&args, &global),
+        Command::Transform(args) => transform::run(&args, &global),
+        Command::Reconstruct(args) => reconstruct::run(&args, &global),
+        Command::Inspect(args) => inspect::run(&args, &global),
+        Command::Export(args) => export::run(&args, &global),
+        Command::Info(args) => info::run(&args, &global),
+        Command::Data(args) => data::run(&args, &global),
         Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Parameters in one line, the number of atoms first: `k 49, solver hals`.
+pub fn params_line(params: &Value) -> String {
+    let Value::Object(fields) = params else { return params.to_string() };
+    let word = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);
+    let mut fields: Vec<_> = fields.iter().filter(|(_, v)| !v.is_null()).collect();
+    fields.sort_by_key(|(name, _)| *name != "k");
+    fields.iter().map(|(name, v)| format!("{name} {}", word(v))).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a fit ended, in words.
+pub fn why(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Converged => "converged",
+        Stop::Limit => "stopped at the limit before it converged",
+        Stop::Cancelled => "stopped on request",
     }
 }

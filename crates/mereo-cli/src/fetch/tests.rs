@@ -785,14 +785,3 @@ fn cbcl_is_known_by_its_pixels_in_any_packing() {
     let bad = Remote { name: "cbcl2", ..remote("cbcl", &[server.at("faces.tar.gz")], 2, None, Some(sum(&pixels))) };
     holds(&said(get(cache.path(), &net(), &bad)), &["no whole archive", "it was removed"]);
 }
-
-/// Where the data of the tests lies, if it does.
-fn shared(file: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("MEREO_TEST_DATA")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into(), PathBuf::from);
-    let path = root.join(file);
-    if !path.exists() {
-        println!("skipped: {} is not there", path.display());
-    }
-    path.exists().then_some(path)
-}

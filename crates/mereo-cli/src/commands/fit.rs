@@ -1,0 +1,342 @@
+//! `mereo fit`: learns a model from rows and writes it.
+
+mod choice;
+mod flags;
+
+use crate::args::{Global, Reading};
+use crate::failure::{Failure, Result};
+use crate::load::{self, Loaded};
+use crate::progress::Progress;
+use crate::split::{self, Portion};
+use crate::stop::{self, Stoppable};
+use crate::{output, show};
+use flags::{Flags, NmfFlags, PcaFlags, VqFlags};
+use mereo::bundle::{About, Bundle};
+use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop};
+use mereo::measure::{self, Errors};
+use mereo::prepare::{Pipeline, Prepared, Recipe};
+use mereo::source::{self, Source, Subset};
+use serde::Serialize;
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Flags of `mereo fit`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub method: MethodArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mereo fit nmf faces -k 49 --prep lee-seung -o faces.mereo       parts of faces, as in Lee and Seung 1999
+  mereo fit pca data.npy -k 64 --test 0.2 -o data.mereo           errors on a fifth of the rows that was held out
+  mereo fit vq big.parquet -k 1000 --memory 2G -o cells.mereo     a file larger than memory
+  mereo fit nmf faces -o faces.mereo --resume                     go on after Ctrl-C or a crash
+
+Ctrl-C ends a fit at the next block; the model so far and a checkpoint are written, and --resume continues to the same
+bytes as a fit that was never interrupted.";
+
+/// The methods.
+#[derive(Debug, clap::Subcommand)]
+pub enum MethodArgs {
+    /// Principal components: orthogonal axes that explain the most variance.
+    Pca(Job<PcaFlags>),
+    /// Vector quantisation (k-means): every row is one codeword.
+    Vq(Job<VqFlags>),
+    /// Non-negative matrix factorisation: parts that only add.
+    Nmf(Job<NmfFlags>),
+}
+
+/// A method's own flags, and those of every fit.
+#[derive(Debug, clap::Args)]
+pub struct Job<F: clap::Args> {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub flags: F,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// Flags of every fit.
+#[derive(Debug, clap::Args)]
+pub struct Common {
+    /// The data: an embedded name, a fetched name, or a path.
+    pub data: OsString,
+    /// Where to write the model.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Steps that prepare the rows, in order; the model remembers them and applies them to all later data.
+    #[arg(long, value_name = "STEP", value_delimiter = ',', value_parser = crate::args::recipe)]
+    pub prep: Vec<Recipe>,
+    /// Fit on this share (0.5, 50%) or number (500) of the rows, drawn by --seed; the others are held out unless --test says how many.
+    #[arg(long, value_name = "PART")]
+    pub train: Option<Portion>,
+    /// Hold this share (0.2, 20%) or number (500) of the rows out, drawn by --seed, and report the error on them.
+    #[arg(long, value_name = "PART")]
+    pub test: Option<Portion>,
+    /// Where to write checkpoints, which are then kept [default: OUTPUT.checkpoint, removed when the fit is done].
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Least seconds between two checkpoints.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = crate::args::seconds)]
+    pub every: f64,
+    /// Continue from the checkpoint if there is one; the end is the same, byte for byte, as without the interruption.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// Fits what was asked for.
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    match &args.method {
+        MethodArgs::Pca(job) => job.run(global),
+        MethodArgs::Vq(job) => job.run(global),
+        MethodArgs::Nmf(job) => job.run(global),
+    }
+}
+
+impl<F> Job<F>
+where
+    F: Flags + clap::Args,
+    <F::Method as Method>::Model: 'static,
+{
+    fn run(&self, global: &Global) -> Result<()> {
+        let asked = &self.common;
+        let method = self.flags.method()?;
+        let checkpoint = self.claim(&method)?;
+        let data = load::open(&asked.data, &self.reading)?;
+        let cancel = stop::on_request("stopping at the next block", global.quiet);
+        let started = Instant::now();
+        let mut bar = Progress::new(&format!("reading {}", data.name), global);
+        let nothing = |e| stop::or(e, "nothing was written");
+
+        let all = Stoppable::new(data.source.as_ref());
+        let sides = split::split(source::count(&all), asked.train, asked.test, method.seed())?;
+        let side = |rows: Vec<usize>| Subset::new(&all, rows).map_err(nothing);
+        let sides = sides.map(|(train, test)| Ok::<_, Failure>((side(train)?, side(test)?))).transpose()?;
+        let train: &dyn Source = sides.as_ref().map_or(&all, |(train, _)| train);
+        let pipeline = Pipeline::fit(&asked.prep, train).map_err(nothing)?;
+        let prepared = load::prepared(train, &pipeline).map_err(nothing)?;
+        if let Some(c) = &checkpoint {
+            announce(c, global);
+        }
+        let fitted = {
+            let mut passes = 0;
+            let mut watch = |seen: &Pass, plan: Plan| {
+                // From now on there is a model to save, so the fit must end in its own way.
+                all.arm(false);
+                passes += 1;
+                bar.pass(seen, plan, method.restarts());
+                ControlFlow::Continue(())
+            };
+            let options = Options {
+                memory: self.reading.memory.map(|bytes| bytes / 3),
+                watch: Some(&mut watch),
+                cancel: Some(cancel),
+                checkpoint: checkpoint.clone(),
+            };
+            let fitted = fold::fit(&method, prepared.as_ref(), options);
+            fitted.map_err(|e| match &checkpoint {
+                Some(c) if passes > 0 && c.path.exists() => {
+                    Failure::other(format!("{e}; the checkpoint {} keeps the passes before", c.path.display()))
+                }
+                _ => stop::or(e, "no pass was whole, so no model was written"),
+            })?
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        bar.clear();
+        if fitted.curve.is_empty() {
+            return Err(Failure::Interrupted("stopped; no pass was whole, so no model was written".into()));
+        }
+
+        let mut outcome = Outcome::new(asked, &method, &data, train, &fitted, seconds);
+        let shape = Shape { rows: outcome.rows, cols: outcome.cols };
+        let about = About { columns: data.columns.clone(), image: data.image, ..About::new(&data.name, shape, &method, &fitted) };
+        let (stop, unsaved) = (fitted.stop, fitted.unsaved);
+        let bundle = Bundle { pipeline: pipeline.clone(), model: Box::new(fitted.model), about };
+        self.write(&bundle, stop, unsaved.as_deref(), checkpoint.as_ref(), &mut outcome, global)?;
+        if stop == Stop::Cancelled {
+            outcome.print(global)?;
+            return Err(Failure::Interrupted(self.how_to_resume(outcome.checkpoint.as_deref())));
+        }
+        all.arm(true);
+        let bar = Progress::new("measuring", global);
+        let measure = |source: &dyn Source| {
+            let errors = measure::errors(bundle.model.as_ref(), source);
+            errors.map_err(|e| stop::or(e, &format!("the model is in {}, its errors were not measured", asked.output.display())))
+        };
+        outcome.train = Some(measure(prepared.as_ref())?);
+        if let Some((_, test)) = &sides {
+            outcome.test = Some(measure(&Prepared::new(test, &pipeline))?);
+        }
+        bar.clear();
+        outcome.print(global)?;
+        if stop == Stop::Limit {
+            global.say(format_args!("note: the loss was still falling at the limit; a higher --max-passes takes it further"));
+        }
+        Ok(())
+    }
+
+    /// Checks that all that the fit will write can be written, and gives the place of the checkpoints.
+    fn claim(&self, method: &F::Method) -> Result<Option<Checkpoint>> {
+        let mut inputs = self.flags.inputs();
+        inputs.extend(load::file(&self.common.data));
+        output::check(&self.common.output, &inputs)?;
+        let checkpoint = self.common.checkpoint(method);
+        if let Some(c) = &checkpoint {
+            inputs.push(&self.common.output);
+            output::check(&c.path, &inputs)?;
+        }
+        Ok(checkpoint)
+    }
+
+    /// Writes the model, and takes away a checkpoint that nobody asked for.
+    fn write(
+        &self,
+        bundle: &Bundle,
+        stop: Stop,
+        unsaved: Option<&str>,
+        checkpoint: Option<&Checkpoint>,
+        outcome: &mut Outcome,
+        global: &Global,
+    ) -> Result<()> {
+        if let Some(why) = unsaved {
+            global.say(format_args!("warning: the last checkpoint couldn't be written: {why}"));
+        }
+        let kept = checkpoint.filter(|c| unsaved.is_none() && c.path.exists());
+        output::keep(&self.common.output, "the model", |path| bundle.save(path)).map_err(|e| match kept {
+            Some(c) => Failure::other(format!("{}; the checkpoint {} is kept too", e.line(), c.path.display())),
+            None => e,
+        })?;
+        if let Some(c) = checkpoint {
+            if stop == Stop::Cancelled || self.common.checkpoint.is_some() {
+                outcome.checkpoint = kept.map(|c| c.path.display().to_string());
+            } else {
+                // Nobody asked for it, and the model is safe.
+                let _ = std::fs::remove_file(&c.path);
+            }
+        }
+        Ok(())
+    }
+
+    fn how_to_resume(&self, checkpoint: Option<&str>) -> String {
+        let output = self.common.output.display();
+        match checkpoint {
+            Some(_) => format!("stopped; the model so far is in {output}, and the same command with --resume continues it"),
+            None => format!("stopped; the model so far is in {output}"),
+        }
+    }
+}
+
+/// Says what becomes of a checkpoint that is already there.
+fn announce(c: &Checkpoint, global: &Global) {
+    let path = c.path.display();
+    match (c.resume, c.path.exists()) {
+        (true, false) => global.say(format_args!("note: there is no checkpoint {path}; starting anew")),
+        (false, true) => {
+            global.say(format_args!("note: the checkpoint {path} of an earlier fit will be overwritten; --resume continues it"));
+        }
+        _ => {}
+    }
+}
+
+impl Common {
+    /// Where checkpoints go; none for a fit of one pass or an output that has no place beside it, unless asked for.
+    fn checkpoint(&self, method: &impl Method) -> Option<Checkpoint> {
+        let wanted = self.checkpoint.is_some() || self.resume || (method.plan().max > 1 && !output::special(&self.output));
+        wanted.then(|| Checkpoint {
+            path: self.checkpoint.clone().unwrap_or_else(|| output::beside(&self.output, ".checkpoint")),
+            every: Duration::from_secs_f64(self.every),
+            resume: self.resume,
+        })
+    }
+}
+
+/// All that is told of a fit.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    method: &'static str,
+    params: serde_json::Value,
+    data: String,
+    rows: usize,
+    cols: usize,
+    prep: Vec<Recipe>,
+    passes: usize,
+    curve: Vec<f64>,
+    /// Final loss of every start.
+    starts: Vec<f64>,
+    stop: Stop,
+    seconds: f64,
+    train: Option<Errors>,
+    test: Option<Errors>,
+    output: String,
+    checkpoint: Option<String>,
+}
+
+impl Outcome {
+    fn new<M: Method>(
+        asked: &Common,
+        method: &M,
+        data: &Loaded,
+        train: &dyn Source,
+        fitted: &Fitted<M::Model>,
+        seconds: f64,
+    ) -> Self {
+        Self {
+            method: method.name(),
+            params: serde_json::to_value(method).unwrap_or_default(),
+            data: data.name.clone(),
+            rows: source::count(train),
+            cols: train.cols(),
+            prep: asked.prep.clone(),
+            passes: fitted.curve.len(),
+            curve: fitted.curve.iter().map(|p| p.loss).collect(),
+            starts: fitted.starts.clone(),
+            stop: fitted.stop,
+            seconds,
+            train: None,
+            test: None,
+            output: asked.output.display().to_string(),
+            checkpoint: None,
+        }
+    }
+
+    fn print(&self, global: &Global) -> Result<()> {
+        if global.json {
+            return show::json(self);
+        }
+        let prep: Vec<&str> = self.prep.iter().map(|r| r.name()).collect();
+        let mut rows = vec![
+            ("model".into(), format!("{}, {}", self.method, super::params_line(&self.params))),
+            ("data".into(), format!("{}, {} rows, {} columns", self.data, show::count(self.rows), show::count(self.cols))),
+        ];
+        if !prep.is_empty() {
+            rows.push(("prepared".into(), prep.join(", ")));
+        }
+        rows.push(("passes".into(), format!("{}, {}", self.passes, super::why(self.stop))));
+        rows.push(("loss".into(), show::number(self.curve.last().copied().unwrap_or(f64::NAN))));
+        rows.push(("time".into(), show::seconds(self.seconds)));
+        rows.push(("written".into(), self.output.clone()));
+        if let Some(path) = &self.checkpoint {
+            rows.push(("checkpoint".into(), path.clone()));
+        }
+        let mut text = show::pairs(&rows);
+        let sides: Vec<Vec<String>> = [("fitted", &self.train), ("held out", &self.test)]
+            .iter()
+            .filter_map(|(name, errors)| Some((name, errors.as_ref()?)))
+            .map(|(name, e)| {
+                let numbers = [e.rmse, e.relative, e.fvu, e.explained].map(show::number);
+                [vec![(*name).to_string(), show::count(e.rows)], numbers.to_vec()].concat()
+            })
+            .collect();
+        if !sides.is_empty() {
+            text += "\n";
+            text += &show::table(&["rows", "", "RMSE", "relative", "FVU", "explained"], &sides, &[0]);
+        }
+        show::print(&text)
+    }
+}

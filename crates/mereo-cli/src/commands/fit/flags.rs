@@ -1,0 +1,169 @@
+//! Every parameter of every method as a flag.
+//!
+//! A struct here has the same fields as the library's parameter struct, as clap and serde see them; the values travel
+//! through serde, so a field that is missing, misspelt or of another default fails the tests below.
+
+use super::choice::{Choice, words};
+use crate::failure::{Failure, Result};
+use mereo::{Nmf, NmfInit, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Flags of a method that stand for its parameters `M`.
+pub trait Flags: Serialize {
+    /// The library's parameter struct.
+    type Method: mereo::fold::Method + DeserializeOwned;
+
+    /// The parameters that were typed.
+    fn method(&self) -> Result<Self::Method> {
+        let typed = serde_json::to_value(self).and_then(serde_json::from_value);
+        typed.map_err(|e| Failure::usage(e.to_string()))
+    }
+
+    /// Files that are read for a parameter.
+    fn inputs(&self) -> Vec<&std::path::Path> {
+        Vec::new()
+    }
+}
+
+/// Flags of `mereo fit pca`.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "Principal components")]
+pub struct PcaFlags {
+    /// Number of atoms: components to keep.
+    #[arg(short, long, value_name = "ATOMS", default_value_t = Pca::default().k)]
+    pub k: usize,
+    /// Subtract the mean of each column first; Lee and Seung's figures use --center=false.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Pca::default().center)]
+    pub center: bool,
+    /// Scale the codes to unit variance; decoding undoes it.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Pca::default().whiten)]
+    pub whiten: bool,
+    /// How the components are found: exactly from the covariance, by a randomised range finder, or as the shape suggests.
+    #[arg(long, value_parser = words::<PcaSolver>(), default_value_t = Choice(Pca::default().solver))]
+    pub solver: Choice<PcaSolver>,
+    /// Directions beyond k that the randomised solver follows.
+    #[arg(long, value_name = "N", default_value_t = Pca::default().oversample)]
+    pub oversample: usize,
+    /// Power passes of the randomised solver; each is one more read of the data and sharpens the components.
+    #[arg(long, value_name = "N", default_value_t = Pca::default().power)]
+    pub power: usize,
+    /// Seed of all randomness; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = Pca::default().seed)]
+    pub seed: u64,
+}
+
+/// Flags of `mereo fit vq`.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "Vector quantisation")]
+pub struct VqFlags {
+    /// Number of atoms: codewords (cells).
+    #[arg(short, long, value_name = "ATOMS", default_value_t = Vq::default().k)]
+    pub k: usize,
+    /// What is near: Euclidean distance, or the angle alone (spherical).
+    #[arg(long, value_parser = words::<VqMetric>(), default_value_t = Choice(Vq::default().metric))]
+    pub metric: Choice<VqMetric>,
+    /// Independent starts, of which the one with the lowest loss is kept.
+    #[arg(long, value_name = "N", default_value_t = Vq::default().n_init)]
+    pub n_init: usize,
+    /// Passes over the data at most, in each start.
+    #[arg(long, value_name = "N", default_value_t = Vq::default().max_passes)]
+    pub max_passes: usize,
+    /// Stop when the centres move by no more than this share of a column's mean variance; 0 runs to --max-passes.
+    #[arg(long, value_name = "SHARE", default_value_t = Vq::default().tol)]
+    pub tol: f64,
+    /// Rows that the start (greedy k-means++) looks at [default: 16 for each atom, and at least 8192].
+    #[arg(long, value_name = "ROWS")]
+    pub sample: Option<usize>,
+    /// Seed of all randomness; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = Vq::default().seed)]
+    pub seed: u64,
+}
+
+/// Flags of `mereo fit nmf`.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "Non-negative matrix factorisation")]
+pub struct NmfFlags {
+    /// Number of atoms: parts.
+    #[arg(short, long, value_name = "ATOMS", default_value_t = Nmf::default().k)]
+    pub k: usize,
+    /// Rule of the updates: accelerated HALS, multiplicative (mu), multiplicative for the KL divergence (mu-kl), or Lee and Seung's of 1999.
+    #[arg(long, value_parser = words::<NmfSolver>(), default_value_t = Choice(Nmf::default().solver))]
+    pub solver: Choice<NmfSolver>,
+    /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), or given by --given.
+    #[arg(long, value_parser = words::<NmfInit>(), default_value_t = Choice(Nmf::default().init))]
+    pub init: Choice<NmfInit>,
+    /// Coordinate sweeps over the codes of a row in each pass.
+    #[arg(long, value_name = "N", default_value_t = Nmf::default().sweeps)]
+    pub sweeps: usize,
+    /// Passes over the data at most.
+    #[arg(long, value_name = "N", default_value_t = Nmf::default().max_passes)]
+    pub max_passes: usize,
+    /// Stop when a pass changes the loss by no more than this share of it; 0 runs to --max-passes.
+    #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().tol)]
+    pub tol: f64,
+    /// Encoding a row stops when its codes change by no more than this share.
+    #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().encode_tol)]
+    pub encode_tol: f64,
+    /// Sweeps over the codes of a row at most when encoding.
+    #[arg(long, value_name = "N", default_value_t = Nmf::default().encode_max)]
+    pub encode_max: usize,
+    /// Seed of all randomness; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = Nmf::default().seed)]
+    pub seed: u64,
+}
+
+impl Flags for PcaFlags {
+    type Method = Pca;
+}
+
+impl Flags for VqFlags {
+    type Method = Vq;
+}
+
+impl Flags for NmfFlags {
+    type Method = Nmf;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::{CommandFactory, FromArgMatches};
+    use std::collections::BTreeSet;
+
+    /// The flags as typed without any, and the command that they belong to.
+    fn untouched<F: FromArgMatches>(method: &str) -> (F, clap::Command) {
+        let matches = Cli::command().get_matches_from(["mereo", "fit", method, "faces", "-o", "out"]);
+        let (_, fit) = matches.subcommand().expect("fit");
+        let (_, own) = fit.subcommand().expect("method");
+        let command = Cli::command().find_subcommand("fit").and_then(|c| c.find_subcommand(method)).expect("command").clone();
+        (F::from_arg_matches(own).expect("flags"), command)
+    }
+
+    /// Fields, defaults and choices of the flags are those of the library.
+    fn agree<F: Flags + FromArgMatches>(name: &str, files: &[&str])
+    where
+        F::Method: Default + Serialize,
+    {
+        let (flags, command) = untouched::<F>(name);
+        let typed = serde_json::to_value(flags.method().expect("method")).expect("json");
+        let ours = serde_json::to_value(F::Method::default()).expect("json");
+        assert_eq!(typed, ours, "{name}: a default differs");
+        let fields: BTreeSet<String> = ours.as_object().expect("a struct").keys().cloned().collect();
+        let known: BTreeSet<String> = command.get_arguments().map(|a| a.get_id().to_string()).collect();
+        for field in fields.iter().map(String::as_str).chain(files.iter().copied()) {
+            assert!(known.contains(field), "{name}: the parameter `{field}` has no flag");
+            let flag = command.get_arguments().find(|a| a.get_id() == field).expect("flag");
+            assert_eq!(flag.get_long().expect("long"), field.replace('_', "-"), "{name}: {field}");
+            assert!(flag.get_help().is_some(), "{name}: {field} is not documented");
+        }
+    }
+
+    #[test]
+    fn every_parameter_is_a_flag_with_the_same_default() {
+        agree::<PcaFlags>("pca", &[]);
+        agree::<VqFlags>("vq", &[]);
+        agree::<NmfFlags>("nmf", &[]);
+    }
+}

@@ -1,0 +1,320 @@
+//! `mereo inspect`: what a model learned, atom by atom, and how it does on data.
+
+use crate::args::{Global, Reading};
+use crate::failure::Result;
+use crate::stop::{self, Stoppable};
+use crate::{load, show, write};
+use mereo::bundle::Bundle;
+use mereo::mat::{Mat, Rows};
+use mereo::measure::{self, AtomMeasures, CodeMeasures, ErrorSums, Errors};
+use mereo::model::Codes;
+use mereo::source::Source;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Flags of `mereo inspect`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// A model that `mereo fit` wrote.
+    pub model: PathBuf,
+    /// Also tell the model's errors on this data, and how much each atom is used there.
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<OsString>,
+    /// How many of an atom's strongest columns to name.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub top: usize,
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mereo inspect faces.mereo
+  mereo inspect faces.mereo --data faces --json
+
+The columns of the table:
+  share       part of the energy of codes x atoms that the atom carries (with --data)
+  norm        Euclidean length of the atom
+  sparseness  Hoyer's: 0 for an atom of equal values, 1 for a single value
+  small       share of values below 1 % of the atom's largest
+  one piece   share of an image atom that lies in its largest connected component
+  used        share of rows that the atom is active in (with --data)
+  strongest   columns of the largest values, by name, number or pixel (row,column); a minus marks negative values";
+
+/// What was measured of all rows of some data.
+#[derive(Debug, Serialize)]
+struct OnData {
+    data: String,
+    /// In the units that the model was fitted in.
+    errors: Errors,
+    codes: CodeMeasures,
+    share: Vec<f64>,
+}
+
+/// Shows a model.
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    let bundle = Bundle::load(&args.model)?;
+    let atoms = bundle.model.atoms();
+    let measures = measure::atoms(atoms, bundle.about.image);
+    let on = match &args.data {
+        None => None,
+        Some(data) => {
+            let data = load::open(data, &args.reading)?;
+            stop::on_request("stopping at the next block", global.quiet);
+            let source = Stoppable::new(data.source.as_ref());
+            Some(observe(&bundle, &source, data.name).map_err(|e| stop::or(e, "nothing was measured"))?)
+        }
+    };
+    let table: Vec<Atom> = (0..atoms.rows).map(|a| Atom::new(a, &bundle, &measures, on.as_ref(), args.top)).collect();
+    if global.json {
+        return show::json(&json!({
+            "model": described(&args.model, &bundle), "atoms": table,
+            "dead": measures.dead, "duplicates": measures.duplicates,
+            "mean": means(&measures), "on": on,
+        }));
+    }
+    let mut text = show::pairs(&lines(&args.model, &bundle));
+    text += "\n";
+    text += &drawn(&table);
+    text += "\n";
+    text += &show::pairs(&summary(&measures, on.as_ref()));
+    show::print(&text)
+}
+
+/// Says how a model was made, for `mereo info`.
+pub fn about(path: &Path, global: &Global) -> Result<()> {
+    let bundle = Bundle::load(path)?;
+    if global.json { show::json(&described(path, &bundle)) } else { show::print(&show::pairs(&lines(path, &bundle))) }
+}
+
+/// All that the file remembers, as JSON.
+fn described(path: &Path, bundle: &Bundle) -> Value {
+    let about = &bundle.about;
+    json!({
+        "file": path.display().to_string(), "what": "model", "method": bundle.model.method(), "atoms": bundle.model.atoms().rows,
+        "cols": about.shape.cols, "rows": about.shape.rows, "data": about.data, "image": about.image, "columns": about.columns,
+        "prep": bundle.pipeline.recipes(), "params": about.params, "curve": about.curve, "stop": about.stop,
+        "version": about.version,
+    })
+}
+
+fn lines(path: &Path, bundle: &Bundle) -> Vec<(String, String)> {
+    let about = &bundle.about;
+    let prep: Vec<&str> = bundle.pipeline.recipes().iter().map(|r| r.name()).collect();
+    let size = std::fs::metadata(path).map_or(0, |m| m.len());
+    let mut rows = vec![
+        ("what".into(), format!("model of {}, written by mereo {}, {}", bundle.model.method(), about.version, show::bytes(size))),
+        ("atoms".into(), format!("{} of {} columns", bundle.model.atoms().rows, show::count(about.shape.cols))),
+        ("learned from".into(), format!("{}, {} rows", about.data, show::count(about.shape.rows))),
+    ];
+    if let Some((h, w)) = about.image {
+        rows.push(("image".into(), format!("{h}x{w} (height x width)")));
+    }
+    if !prep.is_empty() {
+        rows.push(("prepared".into(), prep.join(", ")));
+    }
+    rows.push(("parameters".into(), super::params_line(&about.params)));
+    rows.push(("passes".into(), format!("{}, {}", about.curve.len(), super::why(about.stop))));
+    if let Some(loss) = about.curve.last() {
+        rows.push(("loss".into(), show::number(*loss)));
+    }
+    rows
+}
+
+/// One atom's line.
+#[derive(Debug, Serialize)]
+struct Atom {
+    #[serde(rename = "atom")]
+    number: usize,
+    share: Option<f64>,
+    norm: f64,
+    sparseness: f64,
+    small: f64,
+    one_piece: Option<f64>,
+    used: Option<f64>,
+    strongest: Vec<Strong>,
+}
+
+/// One of an atom's largest values.
+#[derive(Debug, Serialize)]
+struct Strong {
+    column: usize,
+    name: String,
+    value: f32,
+}
+
+impl Atom {
+    fn new(a: usize, bundle: &Bundle, measures: &AtomMeasures, on: Option<&OnData>, top: usize) -> Self {
+        let row = bundle.model.atoms().row(a);
+        let strongest = strongest(row, top).into_iter().map(|j| Strong { column: j, name: name(j, bundle), value: row[j] });
+        Self {
+            number: a,
+            share: on.map(|on| on.share[a]),
+            norm: norm(row),
+            sparseness: measures.sparseness.each[a],
+            small: measures.small.each[a],
+            one_piece: measures.largest.as_ref().map(|m| m.each[a]),
+            used: on.map(|on| on.codes.usage[a]),
+            strongest: strongest.collect(),
+        }
+    }
+}
+
+fn norm(row: &[f32]) -> f64 {
+    row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The columns of the largest |values| other than 0, falling; ties by number.
+fn strongest(row: &[f32], top: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..row.len()).filter(|&j| row[j] != 0.0).collect();
+    let falling = |a: &usize, b: &usize| row[*b].abs().total_cmp(&row[*a].abs()).then(a.cmp(b));
+    if order.len() > top && top > 0 {
+        order.select_nth_unstable_by(top - 1, falling);
+    }
+    order.truncate(top);
+    order.sort_unstable_by(falling);
+    order
+}
+
+/// What a column is called: by name, by its pixel, or by number.
+fn name(column: usize, bundle: &Bundle) -> String {
+    match (&bundle.about.columns, bundle.about.image) {
+        (Some(names), _) if column < names.len() => names[column].clone(),
+        (_, Some((_, w))) if w > 0 => format!("{},{}", column / w, column % w),
+        _ => column.to_string(),
+    }
+}
+
+/// Errors, measures of codes, and each atom's share, from one encoding of the data.
+fn observe(bundle: &Bundle, source: &dyn Source, data: String) -> mereo::Result<OnData> {
+    let mut sums = ErrorSums::new(source.cols());
+    let mut energy = vec![0.0; bundle.model.atoms().rows];
+    let mut all: Option<Codes> = None;
+    for b in 0..source.blocks() {
+        let (x, _) = bundle.pipeline.apply(&source.block(b)?)?;
+        let z = bundle.model.encode(&x)?;
+        sums.add(&x, bundle.model.decode(&z)?)?;
+        add_squares(&z, &mut energy);
+        all = Some(match all {
+            None => z,
+            Some(sofar) => write::joined(sofar, z),
+        });
+    }
+    let codes = all.unwrap_or_else(|| Codes::Dense(Mat::zeros(0, energy.len())));
+    for (a, e) in energy.iter_mut().enumerate() {
+        *e *= norm(bundle.model.atoms().row(a)).powi(2);
+    }
+    let total: f64 = energy.iter().sum();
+    let share = energy.iter().map(|e| if total > 0.0 { e / total } else { 0.0 }).collect();
+    Ok(OnData { data, errors: sums.errors()?, codes: measure::codes(&codes), share })
+}
+
+/// Σz² of each atom (k).
+fn add_squares(z: &Codes, energy: &mut [f64]) {
+    match z.view() {
+        Rows::Dense(z) => {
+            for row in z.data.chunks_exact(z.cols.max(1)) {
+                row.iter().zip(energy.iter_mut()).for_each(|(v, e)| *e += f64::from(*v).powi(2));
+            }
+        }
+        Rows::Sparse(z) => {
+            for (j, v) in z.indices.iter().zip(z.values.iter()) {
+                energy[*j as usize] += f64::from(*v).powi(2);
+            }
+        }
+    }
+}
+
+fn drawn(atoms: &[Atom]) -> String {
+    let percent = |v: f64| format!("{:.1} %", v * 100.0);
+    let with = |f: fn(&Atom) -> bool| atoms.iter().any(f);
+    let (shared, pieces) = (with(|a| a.share.is_some()), with(|a| a.one_piece.is_some()));
+    let mut header = vec!["atom"];
+    if shared {
+        header.push("share");
+    }
+    header.extend(["norm", "sparseness", "small"]);
+    if pieces {
+        header.push("one piece");
+    }
+    if shared {
+        header.push("used");
+    }
+    header.push("strongest");
+    let rows: Vec<Vec<String>> = atoms
+        .iter()
+        .map(|a| {
+            let mut row = vec![a.number.to_string()];
+            row.extend(a.share.map(percent));
+            row.extend([show::number(a.norm), format!("{:.3}", a.sparseness), percent(a.small)]);
+            row.extend(a.one_piece.map(percent));
+            row.extend(a.used.map(percent));
+            let named = |s: &Strong| format!("{}{}", if s.value < 0.0 { "-" } else { "" }, s.name);
+            row.push(a.strongest.iter().map(named).collect::<Vec<_>>().join(" "));
+            row
+        })
+        .collect();
+    show::table(&header, &rows, &[header.len() - 1])
+}
+
+fn means(m: &AtomMeasures) -> Value {
+    json!({
+        "sparseness": m.sparseness.mean, "small": m.small.mean, "overlap": m.overlap.mean,
+        "spread": m.spread.as_ref().map(|s| s.mean), "one_piece": m.largest.as_ref().map(|s| s.mean),
+    })
+}
+
+fn summary(m: &AtomMeasures, on: Option<&OnData>) -> Vec<(String, String)> {
+    let mut rows = vec![
+        ("mean sparseness".into(), format!("{:.3}", m.sparseness.mean)),
+        ("mean |cosine|".into(), format!("{:.3} between atoms", m.overlap.mean)),
+    ];
+    let list = |atoms: &[usize]| atoms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    if !m.dead.is_empty() {
+        rows.push(("dead atoms".into(), list(&m.dead)));
+    }
+    if !m.duplicates.is_empty() {
+        let pairs: Vec<String> = m.duplicates.iter().map(|(a, b)| format!("{b} = {a}")).collect();
+        rows.push(("duplicates".into(), pairs.join(", ")));
+    }
+    if let Some(on) = on {
+        let e = &on.errors;
+        rows.push(("on".into(), format!("{}, {} rows", on.data, show::count(e.rows))));
+        rows.push(("RMSE".into(), format!("{}, in the units that were fitted", show::number(e.rmse))));
+        rows.push(("relative error".into(), show::number(e.relative)));
+        rows.push(("FVU".into(), format!("{} ({} of the variance explained)", show::number(e.fvu), show::number(e.explained))));
+        rows.push(("atoms a row".into(), format!("{} active of {}", show::number(on.codes.l0), on.codes.usage.len())));
+        rows.push((
+            "code sparseness".into(),
+            format!("{:.3} of a row, {:.3} of an atom", on.codes.row_sparseness, on.codes.atom_sparseness.mean),
+        ));
+        if !on.codes.dead.is_empty() {
+            rows.push(("never used".into(), list(&on.codes.dead)));
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strongest_come_first() {
+        assert_eq!(strongest(&[0.0, -3.0, 2.0, 3.0, 0.1], 3), [1, 3, 2]);
+        assert_eq!(strongest(&[0.0, 1.0], 5), [1]);
+        assert!(strongest(&[1.0], 0).is_empty());
+    }
+
+    #[test]
+    fn squares_are_the_same_of_dense_and_sparse_codes() {
+        let z = mereo::Csr::new(2, 2, vec![0, 1, 3], vec![1, 0, 1], vec![2.0, 1.0, -3.0]).expect("csr");
+        let (mut a, mut b) = (vec![0.0; 2], vec![0.0; 2]);
+        add_squares(&Codes::Dense(z.view().to_mat()), &mut a);
+        add_squares(&Codes::Sparse(z), &mut b);
+        assert_eq!((a.as_slice(), b.as_slice()), ([1.0, 13.0].as_slice(), [1.0, 13.0].as_slice()));
+    }
+}

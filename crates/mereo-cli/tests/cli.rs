@@ -1,0 +1,449 @@
+//! The command line from outside: every command end to end, and every mistake answered with what to do about it.
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A folder to run in, with a cache of its own.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("tempdir"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mereo"));
+        command.args(args).current_dir(self.0.path()).env("MEREO_CACHE", self.path("cache")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(&line.split_whitespace().collect::<Vec<_>>()).output().expect("mereo runs")
+    }
+
+    /// Standard output of a command that must succeed.
+    fn ok(&self, line: &str) -> String {
+        let out = self.run(line);
+        assert!(out.status.success(), "mereo {line}\n{}", text(&out.stderr));
+        text(&out.stdout)
+    }
+
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.ok(&format!("{line} --json"))).expect("one JSON document")
+    }
+
+    /// The one line of a command that must fail with this exit code.
+    fn fails(&self, code: i32, line: &str) -> String {
+        let out = self.run(line);
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "mereo {line}\n{said}");
+        assert!(out.stdout.is_empty(), "mereo {line}: an error has no result");
+        let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "mereo {line}\n{said}");
+        assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
+        errors[0].to_string()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.0.path())
+            .expect("folder")
+            .map(|f| f.expect("entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).expect("write");
+    }
+
+    /// A matrix as a file of `NumPy`.
+    fn npy(&self, name: &str, rows: usize, cols: usize, value: impl Fn(usize, usize) -> f32) {
+        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
+        while !(header.len() + 11).is_multiple_of(64) {
+            header.push(' ');
+        }
+        header.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        for i in 0..rows {
+            for j in 0..cols {
+                bytes.extend(value(i, j).to_le_bytes());
+            }
+        }
+        self.write(name, bytes);
+    }
+
+    /// Data that a fit of many passes works on for a while.
+    fn slow(&self, name: &str) {
+        self.npy(name, 2000, 300, |i, j| ((i * 31 + j * 17) % 97) as f32 / 97.0 + ((i * j) % 13) as f32);
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Numbers of rows and columns of a file of `NumPy`, and its numbers.
+fn read_npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(path).expect("npy");
+    let length = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let header = text(&bytes[10..10 + length]);
+    let shape = header.split_once("'shape': (").and_then(|(_, s)| s.split_once(')')).expect("shape").0;
+    let shape = shape.split(',').filter_map(|s| s.trim().parse().ok()).collect();
+    (shape, bytes[10 + length..].as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect())
+}
+
+fn wait_for(what: &str, mut seen: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !seen() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Starts a command in the background, its output kept.
+fn start(place: &Place, line: &str) -> Child {
+    let args: Vec<&str> = line.split_whitespace().collect();
+    place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("mereo starts")
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+}
+
+#[test]
+fn alone_it_prints_help_and_every_command_has_some() {
+    let p = Place::new();
+    let out = p.run("");
+    let said = text(&out.stderr) + &text(&out.stdout);
+    for command in ["compare", "fit", "transform", "reconstruct", "inspect", "export", "info", "data", "completions"] {
+        assert!(said.contains(&format!("\n  {command} ")), "{command} is listed");
+        p.ok(&format!("{command} --help"));
+    }
+    for method in ["pca", "vq", "nmf"] {
+        let help = p.ok(&format!("fit {method} --help"));
+        assert!(help.contains("-k, --k <ATOMS>") && help.contains("--seed") && help.contains("[default:"), "{help}");
+    }
+    assert!(p.ok("--version").starts_with("mereo "));
+    assert!(p.fails(2, "fit nmf faces --max-pases 3 -o x").contains("--max-pases"));
+    assert!(p.names().is_empty());
+}
+
+#[test]
+fn the_whole_way_with_every_method() {
+    let p = Place::new();
+    for method in ["pca", "vq", "nmf"] {
+        let fit = p.json(&format!("fit {method} digits -k 7 --test 0.2 --prep unit-norm -o {method}.mereo"));
+        assert_eq!((fit["rows"].as_u64(), fit["test"]["rows"].as_u64()), (Some(1438), Some(359)), "{fit}");
+        assert_eq!(fit["prep"], serde_json::json!(["unit-norm"]));
+        assert_eq!(fit["params"]["k"], 7);
+        let (train, test) = (fit["train"]["fvu"].as_f64().expect("fvu"), fit["test"]["fvu"].as_f64().expect("fvu"));
+        assert!(0.1 < train && train < test && test < 0.8, "{method}: {train} {test}");
+
+        let told = p.json(&format!("transform {method}.mereo digits -o {method}.npy"));
+        assert_eq!((told["rows"].as_u64(), told["atoms"].as_u64()), (Some(1797), Some(7)));
+        let (shape, codes) = read_npy(&p.path(&format!("{method}.npy")));
+        assert_eq!((shape, codes.len()), (vec![1797, 7], 1797 * 7));
+        if method == "vq" {
+            assert!(codes.chunks(7).all(|row| row.iter().filter(|v| **v != 0.0).count() == 1), "codes are one-hot");
+        }
+
+        let told = p.json(&format!("reconstruct {method}.mereo digits -o back.npy"));
+        let (shape, back) = read_npy(&p.path("back.npy"));
+        assert_eq!(shape, [1797, 64]);
+        // Back in units of ink from 0 to 1, not of rows of length 1.
+        let mean = back.iter().sum::<f32>() / back.len() as f32;
+        assert!((mean - 0.305).abs() < 0.03, "{method}: mean ink {mean}");
+        assert!(told["errors"]["fvu"].as_f64().expect("fvu") < 0.8);
+
+        let seen = p.json(&format!("inspect {method}.mereo --data digits"));
+        let atoms = seen["atoms"].as_array().expect("atoms");
+        assert_eq!((atoms.len(), seen["model"]["method"].as_str()), (7, Some(method)));
+        let shares: f64 = atoms.iter().map(|a| a["share"].as_f64().expect("share")).sum();
+        assert!((shares - 1.0).abs() < 1e-9, "shares add up");
+        assert_eq!(atoms[0]["strongest"].as_array().map(Vec::len), Some(5));
+        p.ok(&format!("inspect {method}.mereo"));
+        let model = p.json(&format!("info {method}.mereo"));
+        assert_eq!((model["what"].as_str(), model["cols"].as_u64()), (Some("model"), Some(64)));
+
+        p.ok(&format!("export {method}.mereo --atoms atoms.npy"));
+        assert_eq!(read_npy(&p.path("atoms.npy")).0, [7, 64]);
+        p.ok(&format!("export {method}.mereo --atoms atoms.png"));
+        assert!(std::fs::read(p.path("atoms.png")).expect("png").starts_with(b"\x89PNG"));
+    }
+    assert!(p.names().iter().all(|n| !n.contains("checkpoint") && !n.contains(".part")), "{:?}", p.names());
+}
+
+#[test]
+fn same_seed_same_bytes_on_any_number_of_threads() {
+    let p = Place::new();
+    for method in ["pca", "vq", "nmf"] {
+        for (threads, seed) in [(1, 5), (3, 5), (1, 6)] {
+            p.ok(&format!("fit {method} digits -k 5 --seed {seed} --test 100 --threads {threads} -o {method}{threads}{seed}"));
+        }
+        let file = |name: &str| std::fs::read(p.path(&format!("{method}{name}"))).expect("model");
+        assert_eq!(file("15"), file("35"), "{method}");
+        assert_ne!(file("15"), file("16"), "{method}: the seed matters");
+    }
+}
+
+#[test]
+fn results_go_to_stdout_and_the_story_to_stderr() {
+    let p = Place::new();
+    let out = p.run("fit vq digits -k 3 --max-passes 1 -o a.mereo");
+    assert!(text(&out.stdout).contains("stopped at the limit before it converged"), "{}", text(&out.stdout));
+    assert!(text(&out.stderr).contains("--max-passes"), "the limit is pointed out: {}", text(&out.stderr));
+    let out = p.run("fit vq digits -k 3 --max-passes 1 -o a.mereo --quiet");
+    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    let out = p.run("fit nmf digits -k 0 -o a.mereo --json");
+    let error: Value = serde_json::from_slice(&out.stdout).expect("the error is a document too");
+    assert_eq!((error["exit_code"].as_i64(), out.status.code()), (Some(2), Some(2)));
+    assert!(error["error"].as_str().expect("message").contains("k = 0"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let p = Place::new();
+    for line in ["completions bash", "data list", "info digits"] {
+        let mut child = start(&p, line);
+        drop(child.stdout.take());
+        let out = child.wait_with_output().expect("end");
+        assert!(out.status.success() && out.stderr.is_empty(), "{line}: {}", text(&out.stderr));
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    if let Ok(full) = full {
+        let out = p.command(&["data", "list"]).stdout(full).output().expect("run");
+        assert_eq!(out.status.code(), Some(1));
+        assert!(text(&out.stderr).starts_with("error: standard output"), "{}", text(&out.stderr));
+    }
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_refused() {
+    let p = Place::new();
+    for method in ["pca", "vq", "nmf"] {
+        let said = p.fails(2, &format!("fit {method} digits -k 0 -o x"));
+        assert!(said.starts_with("error: k ") && said.contains('0'), "{said}");
+        let said = p.fails(2, &format!("fit {method} digits -k 100000 -o x"));
+        assert!(said.contains("100000") && said.contains("lower k"), "{said}");
+    }
+    p.fails(2, "fit nmf digits -k -1 -o x");
+    p.fails(2, "fit nmf digits -k 3 --tol=-1 -o x");
+    p.fails(2, "fit nmf digits --memory 2Q -o x");
+    p.fails(2, "fit nmf digits --resize 8 -o x");
+    p.fails(2, "fit nmf digits --prep whiten -o x");
+    p.fails(2, "fit nmf digits --every=-1 -o x");
+    assert!(p.fails(2, "fit nmf digits --train 1000 --test 1000 -o x").contains("1797 rows"));
+    p.fails(2, "fit nmf digits");
+    assert!(p.names().is_empty(), "{:?}", p.names());
+}
+
+#[test]
+fn data_that_cannot_be_used_is_named_by_its_place() {
+    let p = Place::new();
+    p.write("ok.csv", "a,b\n1,2\n3,4\n5,7\n");
+    p.write("nan.csv", "a,b\n1,2\n3,nan\n5,6\n");
+    p.write("ragged.csv", "a,b\n1,2\n3\n5,6\n");
+    p.write("words.csv", "a,b\n1,2\n3,x\n5,6\n");
+    p.write("empty.csv", "");
+    p.npy("negative.npy", 5, 3, |i, j| if (i, j) == (3, 1) { -2.0 } else { 1.0 });
+    p.npy("whole.npy", 20, 8, |i, j| (i * j) as f32);
+    let whole = std::fs::read(p.path("whole.npy")).expect("npy");
+    p.write("cut.npy", &whole[..whole.len() - 7]);
+    let huge = text(&whole[..128]).replace("(20, 8), }                ", "(1152921504606846976, 8), }");
+    assert!(huge.contains("1152921504606846976"));
+    p.write(
+        "huge.npy",
+        [&b"\x93NUMPY\x01\x00"[..], &whole[8..10], &huge.as_bytes()[huge.find('{').expect("header")..], &whole[128..]].concat(),
+    );
+
+    assert_eq!(p.json("fit pca ok.csv -k 1 -o ok.mereo")["rows"], 3);
+    assert_eq!(p.json("inspect ok.mereo")["atoms"][0]["strongest"][0]["name"], "b");
+    let said = p.fails(1, "fit pca nan.csv -k 1 -o x");
+    assert!(said.contains("nan.csv: line 3, column 2 (b)"), "{said}");
+    let said = p.fails(1, "fit nmf negative.npy -k 1 -o x");
+    assert!(said.contains("row 3, column 1 is -2"), "{said}");
+    p.ok("fit pca negative.npy -k 1 -o negative.mereo");
+    for file in ["ragged.csv", "words.csv", "empty.csv", "cut.npy", "huge.npy"] {
+        let said = p.fails(1, &format!("fit pca {file} -k 1 -o x"));
+        assert!(said.contains(file), "{said}");
+    }
+    let said = p.fails(1, "fit pca nowhere.csv -k 1 -o x");
+    assert!(said.contains("nowhere.csv"), "{said}");
+    let said = p.fails(1, "fit pca facse -k 1 -o x");
+    assert!(said.contains("did you mean `faces`?"), "{said}");
+    assert!(!p.path("x").exists());
+    let info = p.json("info negative.npy");
+    assert_eq!((info["values"]["negative"].as_u64(), info["values"]["min"].as_f64()), (Some(1), Some(-2.0)));
+}
+
+#[test]
+fn a_model_that_is_no_model_is_refused() {
+    let p = Place::new();
+    p.ok("fit vq digits -k 3 -o m.mereo");
+    let model = std::fs::read(p.path("m.mereo")).expect("model");
+    for cut in [0, 5, 100, model.len() / 2, model.len() - 1] {
+        p.write("cut.mereo", &model[..cut]);
+        for line in ["inspect cut.mereo", "transform cut.mereo digits -o z.npy", "export cut.mereo --atoms a.npy"] {
+            let said = p.fails(1, line);
+            assert!(said.contains("cut.mereo"), "{line}: {said}");
+        }
+    }
+    p.npy("narrow.npy", 4, 5, |i, _| i as f32);
+    let said = p.fails(1, "transform m.mereo narrow.npy -o z.npy");
+    assert!(said.contains('5') && said.contains("64"), "{said}");
+    p.fails(1, "inspect narrow.npy");
+    p.fails(1, "inspect nowhere.mereo");
+    p.fails(2, "export m.mereo --atoms a.png --image 9x9");
+    assert!(p.fails(2, "transform m.mereo digits -o codes.xyz").contains(".npy"));
+    assert!(p.fails(2, "reconstruct m.mereo digits -o rows").contains(".npy"));
+    p.ok("fit vq narrow.npy -k 2 -o n.mereo");
+    let said = p.fails(2, "export n.mereo --atoms a.png");
+    assert!(said.contains("--image"), "{said}");
+    assert!(p.names().iter().all(|n| !n.contains(".part") && n != "z.npy"));
+}
+
+#[test]
+fn an_output_is_checked_before_the_work_and_is_never_an_input() {
+    let p = Place::new();
+    p.npy("data.npy", 30, 6, |i, j| (i * j % 7) as f32);
+    let before = std::fs::read(p.path("data.npy")).expect("data");
+    assert!(p.fails(1, "fit pca data.npy -k 2 -o no/such/folder/x").contains("no/such/folder"));
+    p.fails(2, "fit pca data.npy -k 2 -o .");
+    p.fails(2, "fit pca data.npy -k 2 -o ./data.npy");
+    p.fails(2, "fit nmf data.npy -k 2 -o x --checkpoint data.npy");
+    p.fails(2, "fit nmf data.npy -k 2 -o x --checkpoint x");
+    p.ok("fit pca data.npy -k 2 -o m.mereo");
+    p.fails(2, "transform m.mereo data.npy -o data.npy");
+    p.fails(2, "transform m.mereo data.npy -o m.mereo");
+    p.fails(2, "reconstruct m.mereo data.npy -o data.npy");
+    p.fails(2, "export m.mereo --atoms m.mereo");
+    assert_eq!(std::fs::read(p.path("data.npy")).expect("data"), before);
+    assert_eq!(p.names(), ["data.npy", "m.mereo"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_loses_no_model() {
+    let p = Place::new();
+    let said = p.fails(1, "fit vq digits -k 3 -o /dev/full");
+    assert!(said.contains("No space left") && said.contains("full.saved instead"), "{said}");
+    assert_eq!(p.json("info full.saved")["method"], "vq");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_the_model_and_says_how_to_go_on() {
+    let p = Place::new();
+    p.slow("data.npy");
+    let child = start(&p, "fit nmf data.npy -k 20 --tol 0 --max-passes 1000000 --every 0 -o m.mereo");
+    wait_for("a checkpoint", || p.path("m.mereo.checkpoint").exists());
+    signal(&child, "-INT");
+    let out = child.wait_with_output().expect("end");
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(said.contains("--resume"), "{said}");
+    let model = p.json("info m.mereo");
+    assert_eq!(model["stop"], "cancelled");
+    let passes = model["curve"].as_array().expect("curve").len();
+    let checkpoint = p.json("info m.mereo.checkpoint");
+    assert_eq!((checkpoint["what"].as_str(), checkpoint["passes"].as_u64()), (Some("checkpoint"), Some(passes as u64)));
+    p.ok("info m.mereo.checkpoint");
+    assert_eq!(p.names(), ["data.npy", "m.mereo", "m.mereo.checkpoint"]);
+
+    let further = p.json(&format!("fit nmf data.npy -k 20 --tol 0 --max-passes {} -o m.mereo --resume", passes + 3));
+    assert_eq!(further["passes"].as_u64(), Some(passes as u64 + 3));
+    p.ok(&format!("fit nmf data.npy -k 20 --tol 0 --max-passes {} -o straight.mereo", passes + 3));
+    let file = |name: &str| std::fs::read(p.path(name)).expect("model");
+    assert!(file("m.mereo") == file("straight.mereo"), "resumed and straight fits differ");
+    assert_eq!(p.names(), ["data.npy", "m.mereo", "straight.mereo"], "the checkpoint is taken away at the end");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_kill_in_the_middle_of_checkpoints_is_resumed_to_the_same_bytes() {
+    let p = Place::new();
+    p.slow("data.npy");
+    for method in ["nmf", "vq"] {
+        let fit = format!("fit {method} data.npy -k 20 --tol 0 --seed 3 --max-passes 150 --every 0");
+        p.ok(&format!("{fit} -o straight"));
+        for attempt in 0..5 {
+            let mut child = start(&p, &format!("{fit} -o killed --resume --checkpoint kept"));
+            if attempt == 0 {
+                wait_for("a checkpoint", || p.path("kept").exists());
+            }
+            std::thread::sleep(Duration::from_millis(17 * attempt));
+            child.kill().expect("kill -9");
+            child.wait().expect("end");
+        }
+        p.ok(&format!("{fit} -o killed --resume --checkpoint kept"));
+        let file = |name: &str| std::fs::read(p.path(name)).expect("model");
+        assert!(file("straight") == file("killed"), "{method}: the resumed fit differs");
+        assert!(p.path("kept").exists(), "a checkpoint that was asked for stays");
+        p.ok(&format!("{fit} -o again --resume --checkpoint kept"));
+        assert!(file("straight") == file("again"), "{method}: nothing was left to resume");
+        std::fs::remove_file(p.path("kept")).expect("remove");
+    }
+    p.ok("fit nmf data.npy -k 20 --max-passes 3 --checkpoint kept -o x");
+    let said = p.fails(1, "fit nmf data.npy -k 21 --checkpoint kept --resume -o x");
+    assert!(said.contains("k = 20, not 21"), "{said}");
+    p.write("kept", "not a checkpoint");
+    p.fails(1, "fit nmf data.npy -k 20 --checkpoint kept --resume -o x");
+}
+
+#[test]
+fn named_data_is_listed_shown_and_found() {
+    let p = Place::new();
+    let list = p.json("data list");
+    let names: Vec<&str> = list.as_array().expect("list").iter().map(|s| s["name"].as_str().expect("name")).collect();
+    assert!(names.contains(&"faces") && names.contains(&"digits") && names.contains(&"olivetti"), "{names:?}");
+    for set in list.as_array().expect("list") {
+        assert!(["licence", "credit", "about"].iter().all(|k| !set[k].as_str().expect("text").is_empty()), "{set}");
+    }
+    assert!(p.ok("data list").contains("AT&T Laboratories Cambridge"));
+    assert_eq!(p.json("data show digits")["licence"], "CC BY 4.0");
+    assert_eq!(p.ok("data path").trim(), p.path("cache").display().to_string());
+    assert!(p.fails(1, "data path olivetti").contains("mereo data fetch olivetti"));
+    assert!(p.fails(1, "data path faces").contains("embedded"));
+    assert!(p.fails(1, "data show facs").contains("did you mean `faces`?"));
+    assert!(p.fails(1, "compare olivetti").contains("mereo data fetch olivetti"));
+    p.fails(2, "data fetch nothing");
+}
+
+#[test]
+fn completions_know_the_flags() {
+    let p = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(p.ok(&format!("completions {shell}")).contains("max-passes"), "{shell}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_need_not_be_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let p = Place::new();
+    let odd = OsStr::from_bytes(b"d\xff\xfe.npy");
+    p.npy("plain.npy", 20, 4, |i, j| (i + j) as f32);
+    std::fs::rename(p.path("plain.npy"), p.0.path().join(odd)).expect("rename");
+    let model = OsStr::from_bytes(b"m\xff");
+    let fit = [OsStr::new("fit"), OsStr::new("nmf"), odd, OsStr::new("-k2"), OsStr::new("--json"), OsStr::new("-o"), model];
+    let out = p.command(&fit).output().expect("run");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    serde_json::from_slice::<Value>(&out.stdout).expect("JSON");
+    let out = p.command(&[OsStr::new("inspect"), model]).output().expect("run");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+}
