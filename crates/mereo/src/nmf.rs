@@ -42,6 +42,14 @@ pub enum NmfInit {
     /// |N(0, 1)|·√(mean/k) for both factors, as in scikit-learn.
     #[default]
     Random,
+    /// Singular vectors, with zeros where they are negative. Multiplicative solvers never leave a zero: take another start for them.
+    Nndsvd,
+    /// The same, with the data's mean in place of zeros.
+    Nndsvda,
+    /// The same, with small noise in place of zeros.
+    Nndsvdar,
+    /// Atoms of one's own; see [`Nmf::given`].
+    Given,
 }
 
 /// Parameters of an NMF.
@@ -54,6 +62,9 @@ pub struct Nmf {
     pub solver: NmfSolver,
     /// Where the fit starts.
     pub init: NmfInit,
+    /// The first atoms (k×d) of [`NmfInit::Given`], in the units of the data; weights start at random.
+    #[serde(with = "given")]
+    pub given: Option<Mat>,
     /// Coordinate sweeps for each pair of products; [`NmfSolver::Hals`] only.
     pub sweeps: usize,
     /// Passes over the data at most.
@@ -74,12 +85,61 @@ impl Default for Nmf {
             k: 16,
             solver: NmfSolver::Hals,
             init: NmfInit::Random,
+            given: None,
             sweeps: 4,
             max_passes: 200,
             tol: 1e-4,
             encode_tol: 1e-5,
             encode_max: 1000,
             seed: 0,
+        }
+    }
+}
+
+impl Nmf {
+    /// Refuses a start that the data's shape, or what was given, can't provide.
+    fn check_start(&self, Shape { rows: n, cols: d }: Shape) -> Result<()> {
+        let k = self.k;
+        match (self.init, &self.given) {
+            (NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar, _) if k > n.min(d) => Err(Error::parameter(format!(
+                "k = {k} exceeds the {} singular vectors of {n} rows of {d} columns; lower k or start from init random",
+                n.min(d)
+            ))),
+            (NmfInit::Given, None) => Err(Error::parameter("init given needs the atoms to start from; set given")),
+            (NmfInit::Given, Some(h)) if (h.rows, h.cols) != (k, d) => Err(Error::parameter(format!(
+                "the given atoms are {}×{}; k = {k} atoms of {d} columns are needed",
+                h.rows, h.cols
+            ))),
+            (NmfInit::Given, Some(h)) if h.data.iter().any(|v| !v.is_finite() || *v < 0.0) => {
+                Err(Error::parameter("the given atoms hold a negative or non-finite number; set such entries to 0"))
+            }
+            (init, Some(_)) if init != NmfInit::Given => {
+                Err(Error::parameter("atoms are given, but init is not given; set init to given, or leave the atoms out"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Given atoms are written as their shape and a fingerprint: enough to tell two fits apart, and no second copy in every file.
+mod given {
+    use crate::mat::Mat;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[allow(clippy::ref_option)] // serde's signature
+    pub(super) fn serialize<S: Serializer>(given: &Option<Mat>, to: S) -> Result<S::Ok, S::Error> {
+        let print = |m: &Mat| {
+            // FNV-1a over the bits.
+            let hash = |h: u64, v: &f32| (h ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3);
+            format!("{}x{} {:016x}", m.rows, m.cols, m.data.iter().fold(0xcbf2_9ce4_8422_2325, hash))
+        };
+        given.as_ref().map(print).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Mat>, D::Error> {
+        match Option::<String>::deserialize(from)? {
+            None => Ok(None),
+            Some(print) => Err(D::Error::custom(format!("atoms {print} were given and are not stored; give them again"))),
         }
     }
 }
@@ -99,6 +159,8 @@ pub struct NmfState {
     scale: f32,
     /// Mean of the scaled data, as the sample has it.
     mean: f64,
+    /// How rows find their first weights, if not at random; only before the first pass.
+    projection: Option<init::Projection>,
 }
 
 /// The sums of one pass.
@@ -145,6 +207,7 @@ impl Method for Nmf {
                 "k = {k} exceeds both the {n} rows and the {d} columns; lower k to at most {limit}"
             )));
         }
+        self.check_start(shape)?;
         if self.sweeps == 0 || self.max_passes == 0 || self.encode_max == 0 {
             return Err(Error::parameter(format!(
                 "sweeps = {}, max_passes = {} and encode_max = {} must each be at least 1",
@@ -172,7 +235,7 @@ impl Method for Nmf {
     }
 
     fn sample(&self, _: Shape) -> usize {
-        init::SAMPLE
+        init::SAMPLE.max(4 * self.k)
     }
 
     fn accept(&self, x: &Rows, first: u64) -> Result<()> {
@@ -188,7 +251,7 @@ impl Method for Nmf {
     }
 
     fn init(&self, sample: &Rows, _: Shape, restart: usize) -> Result<NmfState> {
-        Ok(init::start(self, sample, restart))
+        init::start(self, sample, restart)
     }
 
     fn zero(&self, state: &NmfState) -> NmfStats {
@@ -202,7 +265,7 @@ impl Method for Nmf {
         let mut own = if kept { Vec::new() } else { vec![0f32; n * k] };
         let w = if kept { memo } else { &mut own };
         if kept && state.pass == 0 {
-            init::weights(self, state, first, w);
+            init::weights(self, state, x, first, w);
         }
         let mut b = linalg::rows_times(x, &state.h);
         b.data.par_iter_mut().for_each(|b| *b *= state.scale);
@@ -231,6 +294,7 @@ impl Method for Nmf {
         state.gram = as_f32(&gram);
         state.weight = (0..k).map(|a| s.ww[a * k + a].sqrt()).collect();
         state.pass += 1;
+        state.projection = None;
         Ok(Progress { loss, done: false })
     }
 
@@ -296,6 +360,11 @@ impl State for NmfState {
         bag.put_f64("weight", &self.weight);
         bag.put_f64("units", &[f64::from(self.scale), self.mean]);
         bag.put("pass", self.pass);
+        if let Some(p) = &self.projection {
+            let mut inner = Bag::default();
+            p.save(&mut inner);
+            bag.nest("projection", inner);
+        }
     }
 
     fn load(bag: &Bag) -> Result<Self> {
@@ -306,7 +375,9 @@ impl State for NmfState {
         if weight.len() != h.cols {
             return Err(Error::data(format!("the checkpoint has {} weights for {} atoms", weight.len(), h.cols)));
         }
-        let mut state = Self { h, gram: Vec::new(), pass: bag.get("pass")?, weight, scale: scale as f32, mean };
+        let projection = bag.nested("projection").ok().map(|b| init::Projection::load(&b)).transpose()?;
+        let pass = bag.get("pass")?;
+        let mut state = Self { h, gram: Vec::new(), pass, weight, scale: scale as f32, mean, projection };
         state.gram = state.gram().iter().map(|&v| v as f32).collect();
         Ok(state)
     }
