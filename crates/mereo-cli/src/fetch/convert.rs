@@ -5,6 +5,7 @@ use super::{Kind, Remote, Step, Watch, report};
 use crate::failure::Failure;
 use flate2::read::GzDecoder;
 use image::{ImageFormat, Rgb, RgbImage};
+use mereo::source::{self, Open};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -59,10 +60,38 @@ pub fn rows(remote: &Remote, file: &Path, known: bool, npy: &Path, labels: &Path
     Ok(!names.is_empty())
 }
 
-/// `faces` (4096×400 bytes): a column is a picture stored column by column. Stretched to 0 and 1 over all, as scikit-learn does.
+/// `faces` (4096×400 bytes): a column is a picture, stored column by column. Stretched to 0 and 1 over all pictures, as
+/// scikit-learn does.
 fn olivetti(file: &Path, out: &mut Npy) -> Result<(Vec<String>, Option<String>)> {
-    let _ = (file, &mut *out);
-    content("reading .mat files is not there yet")
+    const SIDE: usize = 64;
+    let library = |e: mereo::Error| match e {
+        mereo::Error::Io { path, source } => Trouble::Other(disk(&path, &source)),
+        e => Trouble::Content(e.to_string()),
+    };
+    let how = Open { variable: Some("faces".into()), ..Open::default() };
+    let faces = source::open(file, &how).map_err(library)?.source;
+    let (pixels, people) = (source::count(&*faces), faces.cols());
+    if pixels != SIDE * SIDE {
+        return content(format!("`faces` has {pixels} rows, not one for each of {SIDE}×{SIDE} pixels"));
+    }
+    let mut levels = Vec::with_capacity(pixels * people);
+    for block in 0..faces.blocks() {
+        levels.extend_from_slice(&faces.block(block).map_err(library)?.to_mat().data);
+    }
+    let bytes: Vec<u8> = levels.iter().map(|&v| v as u8).collect();
+    if bytes.iter().zip(&levels).any(|(&byte, &v)| f32::from(byte) != v) {
+        return content("`faces` has numbers that are no whole levels from 0 to 255");
+    }
+    let (least, most) = bytes.iter().fold((255, 0), |(least, most), &v| (v.min(least), v.max(most)));
+    let mut sum = Sha256::new();
+    for person in 0..people {
+        // Down a column of the picture is along a row of ours.
+        let row: Vec<u8> =
+            (0..SIDE).flat_map(|y| (0..SIDE).map(move |x| x * SIDE + y)).map(|pixel| bytes[pixel * people + person]).collect();
+        sum.update(&row);
+        out.row(row.iter().map(|&v| f32::from(v - least) / f32::from((most - least).max(1))))?;
+    }
+    Ok(((0..people).map(|row| (row / 10).to_string()).collect(), Some(hex(&sum.finalize()))))
 }
 
 /// `lfw_funneled/PERSON/PERSON_0001.jpg`, 250×250 colours. Ordered by person and number.

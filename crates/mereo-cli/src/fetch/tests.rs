@@ -785,3 +785,95 @@ fn cbcl_is_known_by_its_pixels_in_any_packing() {
     let bad = Remote { name: "cbcl2", ..remote("cbcl", &[server.at("faces.tar.gz")], 2, None, Some(sum(&pixels))) };
     holds(&said(get(cache.path(), &net(), &bad)), &["no whole archive", "it was removed"]);
 }
+
+/// Where the data of the tests lies, if it does.
+fn shared(file: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("MEREO_TEST_DATA")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into(), PathBuf::from);
+    let path = root.join(file);
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+    }
+    path.exists().then_some(path)
+}
+
+/// A MAT-file (format 5, not compressed) with one matrix of bytes, column by column.
+fn mat(name: &str, rows: usize, cols: usize, data: &[u8]) -> Vec<u8> {
+    let element = |kind: u32, bytes: &[u8]| {
+        let mut out = [kind.to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat();
+        out.extend(bytes);
+        out.resize(out.len().next_multiple_of(8), 0);
+        out
+    };
+    let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+    // Class 9: unsigned bytes. Kinds: 6 u32, 5 i32, 1 i8, 2 u8, 14 matrix.
+    let matrix = [
+        element(6, &words(&[9, 0])),
+        element(5, &words(&[rows as u32, cols as u32])),
+        element(1, name.as_bytes()),
+        element(2, data),
+    ];
+    let mut header = b"MATLAB 5.0 MAT-file".to_vec();
+    header.resize(124, b' ');
+    header.extend([0, 1, b'I', b'M']);
+    [header, element(14, &matrix.concat())].concat()
+}
+
+#[test]
+fn olivetti_is_turned_upright_stretched_and_known_by_its_pixels() {
+    // Picture p shows p·5 + 10 at row 1, column 2, and 10 elsewhere; columns of a picture come one after the other.
+    let pictures = 20;
+    let mut data = vec![10; 4096 * pictures];
+    let mut pixels = vec![10; 4096 * pictures];
+    for p in 0..pictures {
+        data[p * 4096 + 2 * 64 + 1] = (p * 5 + 10) as u8;
+        pixels[p * 4096 + 64 + 2] = (p * 5 + 10) as u8;
+    }
+    let file = mat("faces", 4096, pictures, &data);
+    let server = Server::good(file, "\"1\"");
+    let cache = cache();
+    let set = remote("olivetti", &[server.at("o.mat")], pictures, Some(sum(b"other packing")), Some(sum(&pixels)));
+    let got = get(cache.path(), &net(), &set).expect("fetch");
+    let (shape, values) = npy(&got.path);
+    assert_eq!(shape, "(20, 4096)");
+    assert!(values.iter().zip(&pixels).all(|(&v, &p)| v == f32::from(p - 10) / 95.0));
+    let labels = fs::read_to_string(got.labels.expect("labels")).expect("labels");
+    assert_eq!((labels.lines().next(), labels.lines().last(), labels.lines().count()), (Some("0"), Some("1"), 20));
+
+    let other = Remote { name: "olivetti2", pixels: Some("00"), ..set };
+    holds(&said(get(cache.path(), &net(), &other)), &["its pixels have the SHA-256", "it was removed"]);
+    let server = Server::good(mat("p", 1, 2, &[1, 2]), "\"1\"");
+    let other = Remote { name: "olivetti3", urls: Box::leak(Box::new([&*server.at("o.mat").leak()])), ..other };
+    holds(&said(get(cache.path(), &net(), &other)), &["faces", "it was removed"]);
+}
+
+#[test]
+fn true_files_come_out_as_scikit_learn_has_them() {
+    let cache = cache();
+    let from = |name: &str, folder: &Path| {
+        named(
+            cache.path(),
+            &net(),
+            list().iter().find(|r| r.name == name).expect("name"),
+            &Ask { from: Some(folder), ..Ask::default() },
+            &mut quiet,
+        )
+    };
+    if let Some(folder) = shared("olivetti") {
+        let (shape, values) = npy(&from("olivetti", &folder).expect("olivetti").path);
+        assert_eq!(shape, "(400, 4096)");
+        // The first pixels of `fetch_olivetti_faces().data`.
+        assert_eq!(values[..4], [75, 89, 101, 107].map(|v| f32::from(v as u8) / 242.0));
+    }
+    if let Some(folder) = shared("cbcl") {
+        // Only the matrix is there, so its rows are made into files again.
+        let bytes = fs::read(folder.join("faces_2429x361_u8.npy")).expect("npy");
+        let start = bytes.len() - 2429 * 361;
+        let hand = tempfile::tempdir().expect("folder");
+        for (i, face) in bytes[start..].chunks(361).enumerate() {
+            fs::write(hand.path().join(format!("face{:05}.pgm", i + 1)), [b"P5 19 19 255\n", face].concat()).expect("pgm");
+        }
+        let (shape, values) = npy(&from("cbcl", hand.path()).expect("cbcl").path);
+        assert_eq!((shape.as_str(), values[0]), ("(2429, 361)", 104.0 / 255.0));
+    }
+}
