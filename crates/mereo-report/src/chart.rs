@@ -55,6 +55,10 @@ pub struct Chart<'a> {
     pub named: bool,
     /// Numbers that the horizontal axis must show besides those of the lines.
     pub also: Vec<f64>,
+    /// Where the horizontal axis has its ticks, if not at round numbers.
+    pub ticks: Option<Vec<f64>>,
+    /// Lines without name or colour behind the others, to compare with.
+    pub behind: Vec<Vec<(f64, f64)>>,
 }
 
 /// Where numbers land in the drawing.
@@ -92,7 +96,7 @@ impl Frame {
             .map(|(at, text)| {
                 let half = text.chars().count() as f64 * CHARACTER / 2.0;
                 let middle = at.min(WIDTH - half - 1.0);
-                let free = middle - half > taken + 5.0;
+                let free = middle - half > taken + 11.0;
                 if free {
                     taken = middle + half;
                 }
@@ -121,24 +125,31 @@ pub fn lines(chart: &Chart) -> Markup {
         let fits = |v: f64, s: Scale| v.is_finite() && (s == Scale::Linear || v > 0.0);
         fits(*x, chart.x.scale) && fits(*y, chart.y.scale)
     };
-    let seen = || chart.lines.iter().flat_map(|l| &l.points).filter(|p| places(p));
+    let seen = || chart.lines.iter().map(|l| &l.points).chain(&chart.behind).flatten().filter(|p| places(p));
     if seen().next().is_none() {
         return html! { p.none { "Nothing to draw: no number here is finite and on the scale." } };
     }
     let across = || seen().map(|p| p.0).chain(chart.also.iter().copied());
     let x = Ticks::of(across(), chart.x.scale);
-    let x = if chart.x.scale == Scale::Linear { x.tight(across()) } else { x };
+    let mut x = if chart.x.scale == Scale::Linear { x.tight(across()) } else { x };
+    if let Some(ticks) = &chart.ticks {
+        x.at = ticks.iter().copied().filter(|&v| v >= x.low && v <= x.high).collect();
+    }
     let y = Ticks::of(seen().map(|p| p.1), chart.y.scale);
     let names = chart.lines.iter().filter(|_| chart.named).map(|l| l.name.chars().count()).max().unwrap_or(0);
     let frame = Frame::new((x, chart.x.scale), (y, chart.y.scale), chart.y.unit, names);
-    let drawn: Vec<(&Line, Vec<(f64, f64)>)> = chart
-        .lines
-        .iter()
-        .map(|l| (l, l.points.iter().filter(|p| places(p)).filter_map(|p| Some((frame.x(p.0)?, frame.y(p.1)?))).collect()))
-        .collect();
+    let on_paper = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        points.iter().filter(|p| places(p)).filter_map(|p| Some((frame.x(p.0)?, frame.y(p.1)?))).collect()
+    };
+    let drawn: Vec<(&Line, Vec<(f64, f64)>)> = chart.lines.iter().map(|l| (l, on_paper(&l.points))).collect();
     html! {
         svg.chart viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(chart.title) {
             (frame.axes(chart.x, chart.y))
+            @for points in &chart.behind {
+                @let points = on_paper(points);
+                path.ghost d=(path(&points)) {}
+                @if let [(x, y)] = points[..] { circle.ghost cx=(px(x)) cy=(px(y)) r="2" {} }
+            }
             @for (line, points) in &drawn {
                 g class={ "s" (line.style % COLOURS) } {
                     path.line d=(path(points)) {}
@@ -270,7 +281,17 @@ mod tests {
     fn chart(points: Vec<(f64, f64)>, scale: Scale) -> String {
         let axis = |label| Axis { label, scale, unit: Unit::Plain };
         let lines_ = vec![Line { name: "a <b>", style: 0, points }];
-        lines(&Chart { title: "t", x: axis("x"), y: axis("y"), lines: lines_, named: true, also: vec![] }).into_string()
+        lines(&Chart {
+            title: "t",
+            x: axis("x"),
+            y: axis("y"),
+            lines: lines_,
+            named: true,
+            also: vec![],
+            ticks: None,
+            behind: vec![],
+        })
+        .into_string()
     }
 
     #[test]

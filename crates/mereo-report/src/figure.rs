@@ -37,7 +37,7 @@ fn images(c: &Comparison, shape: (usize, usize)) -> Markup {
             "Left, the atoms: numbers above zero go to black, below zero to red, each atom by its own largest. "
             "Each atom times its code, added up, is the reconstruction of row " (c.example.row) ", which no model "
             @if c.data.test > 0 { "saw. " } @else { "saw alone. " }
-            "Codes stand in the places of their atoms, black above zero and red below."
+            "Codes stand in the places of their atoms, black above zero and red below; in pictures of rows, large numbers are bright."
             @if c.entries.iter().any(|e| e.example.offset.is_some()) { " The offset is what a model decodes from no codes at all: for centred PCA, the mean row." }
             @if shown < c.k { " The first " (shown) " of " (c.k) " atoms are drawn." }
         }

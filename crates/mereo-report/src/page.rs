@@ -26,7 +26,7 @@ pub fn html(c: &Comparison) -> String {
                     h1 { (title) }
                     p.facts { (facts(c)) }
                     @if let Some(text) = summary(c) { p.summary { (text) } }
-                    @for l in &c.left_out { p.summary { (l.label) " is left out: " (l.why) "." } }
+                    @for l in &c.left_out { p.left { (l.label) " is left out: " (l.why) "." } }
                 }
                 main {
                     (figure(c))
@@ -100,35 +100,58 @@ fn count(n: usize, what: &str) -> String {
     format!("{} {what}{}", whole(n), if n == 1 { "" } else { "s" })
 }
 
+/// Whether the loss of a model is its mean squared error, as far as the numbers can tell.
+fn squared(e: &Entry) -> bool {
+    let error = e.train.rmse.powi(2);
+    e.facts.curve.last().is_some_and(|p| (p.loss - error).abs() <= 0.05 * error)
+}
+
 fn losses(c: &Comparison) -> Markup {
     let all: Vec<f64> = c.entries.iter().flat_map(|e| e.facts.curve.iter().map(|p| p.seconds)).filter(|s| *s > 0.0).collect();
     let (low, high) = all.iter().fold((f64::INFINITY, 0.0), |(l, h), &s| (f64::min(l, s), f64::max(h, s)));
     let scale = if high > 20.0 * low { Scale::Log } else { Scale::Linear };
+    let alike = c.entries.iter().filter(|e| squared(e)).count();
     html! {
         h2 { "Loss against time" }
-        p.note { "One point a pass over the data. Every method has its own loss, so compare shapes and times, not heights; the time axis is the same for all." }
+        p.note {
+            "One point a pass over the data. "
+            @if alike == c.entries.len() && alike > 1 { "All minimise the squared error, so the axes are the same; the others are drawn behind in grey." }
+            @else if alike > 1 { "Those that minimise the squared error share their axes and are drawn behind each other in grey; the others have losses of their own, of which only shape and time compare." }
+            @else if c.entries.len() > 1 { "Every method has its own loss, so compare shapes and times, not heights; the time axis is the same for all." }
+        }
         div.charts {
             @for (i, e) in c.entries.iter().enumerate() {
                 figure {
                     h3 { (key(i)) (e.facts.label) " " span.what { (count(e.facts.curve.len(), "pass").replace("passs", "passes")) } }
-                    (loss(e, i, scale, &[low, high]))
+                    (loss(c, i, scale, &[low, high]))
                 }
             }
         }
     }
 }
 
-fn loss(e: &Entry, style: usize, scale: Scale, span: &[f64]) -> Markup {
-    let points: Vec<(f64, f64)> = e.facts.curve.iter().map(|p| (p.seconds, p.loss)).collect();
-    let (low, high) = points.iter().map(|p| p.1).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+fn loss(c: &Comparison, style: usize, scale: Scale, span: &[f64]) -> Markup {
+    let e = &c.entries[style];
+    let curve = |e: &Entry| -> Vec<(f64, f64)> { e.facts.curve.iter().map(|p| (p.seconds, p.loss)).collect() };
+    let alike = |i: &usize| *i != style && squared(e) && squared(&c.entries[*i]);
+    let behind: Vec<_> = (0..c.entries.len()).filter(alike).map(|i| curve(&c.entries[i])).collect();
+    let points = curve(e);
+    let heights = points.iter().chain(behind.iter().flatten()).map(|p| p.1);
+    let (low, high) = heights.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     let steep = low > 0.0 && high > 20.0 * low;
     lines(&Chart {
         title: &format!("Loss of {} against time", e.facts.label),
         x: Axis { label: "time", scale, unit: Unit::Seconds },
-        y: Axis { label: "loss", scale: if steep { Scale::Log } else { Scale::Linear }, unit: Unit::Plain },
+        y: Axis {
+            label: if squared(e) { "mean squared error" } else { "loss" },
+            scale: if steep { Scale::Log } else { Scale::Linear },
+            unit: Unit::Plain,
+        },
         lines: vec![Line { name: "", style, points }],
         named: false,
         also: span.to_vec(),
+        ticks: None,
+        behind,
     })
 }
 
@@ -160,6 +183,9 @@ fn sizes(c: &Comparison) -> Markup {
             })
             .collect()
     });
+    let mut tried: Vec<f64> = c.sizes.iter().flat_map(|s| s.points.iter().map(|p| p.0 as f64)).collect();
+    tried.sort_by(f64::total_cmp);
+    tried.dedup();
     let error = Chart {
         title: &format!("{held} against the number of atoms"),
         x: Axis { label: "number of atoms", scale: Scale::Log, unit: Unit::Plain },
@@ -175,6 +201,8 @@ fn sizes(c: &Comparison) -> Markup {
             .collect(),
         named: short(c),
         also: vec![],
+        ticks: Some(tried),
+        behind: vec![],
     };
     html! {
         h2 { "How many atoms" }
@@ -201,7 +229,9 @@ fn spectrum<'a>(c: &'a Comparison, title: &'a str, scale: Scale, of: &dyn Fn(&En
         y: Axis { label: "share of the variance", scale, unit: Unit::Share },
         lines: c.entries.iter().enumerate().map(|(style, e)| Line { name: &e.facts.label, style, points: points(e) }).collect(),
         named: short(c),
-        also: vec![0.0],
+        also: vec![],
+        ticks: None,
+        behind: vec![],
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table of measures: one row a measure, one column a model, one line of plain words on what each means.
 
-use crate::ticks::{number, seconds, share, whole};
+use crate::ticks::{number, seconds, whole};
 use maud::{Markup, html};
 use mereo::compare::{Comparison, Entry};
 use mereo::fold::Stop;
@@ -33,6 +33,20 @@ fn count(v: f64) -> String {
     if v.is_finite() { whole(v.max(0.0).round() as usize) } else { number(v) }
 }
 
+/// A number between 0 and about 1, to three places.
+fn unit(v: f64) -> String {
+    if v.is_finite() { format!("{v:.3}").replace('-', "−") } else { number(v) }
+}
+
+/// A share as a percentage to one place.
+fn share(v: f64) -> String {
+    match v * 100.0 {
+        v if !v.is_finite() || v >= 1e5 => format!("{} %", number(v)),
+        v if v > 0.0 && v < 0.05 => "< 0.1 %".into(),
+        v => format!("{v:.1} %").replace('-', "−"),
+    }
+}
+
 const ERROR: &[Measure] = &[
     lower(
         "RMSE, held out",
@@ -48,7 +62,7 @@ const ERROR: &[Measure] = &[
     ),
     lower(
         "FVU, held out",
-        "Share of the variance that is left unexplained: 0 is perfect, 1 no better than the mean.",
+        "Share of the variance that is left unexplained: 0 % is perfect, 100 % no better than the mean row.",
         share,
         |e| Some(e.test.as_ref()?.fvu),
     ),
@@ -63,16 +77,16 @@ const ATOMS: &[Measure] = &[
     row(
         "Hoyer sparseness",
         "How few numbers make up an atom: 0 if all are equally large, 1 if all but one are zero.",
-        number,
+        unit,
         |e| Some(e.atom_measures.sparseness.mean),
     ),
     row("Close to zero", "Share of an atom's numbers that are below 1 % of its largest.", share, |e| {
         Some(e.atom_measures.small.mean)
     }),
-    row("Overlap, mean |cosine|", "How alike two atoms are: 0 if they share nothing, 1 if they are the same.", number, |e| {
+    row("Overlap, mean |cosine|", "How alike two atoms are: 0 if they share nothing, 1 if they are the same.", unit, |e| {
         Some(e.atom_measures.overlap.mean)
     }),
-    row("Spread", "How far an atom's mass lies from its centre: 1 for an evenly filled image, near 0 for a dot.", number, |e| {
+    row("Spread", "How far an atom's mass lies from its centre: 1 for an evenly filled image, near 0 for a dot.", unit, |e| {
         Some(e.atom_measures.spread.as_ref()?.mean)
     }),
     row("In one piece", "Share of an atom's mass in its largest connected patch.", share, |e| {
@@ -86,10 +100,10 @@ const CODES: &[Measure] = &[
     row(
         "Hoyer sparseness of a row's codes",
         "How few atoms make up one row: 0 if all take part equally, 1 if one does.",
-        number,
+        unit,
         |e| Some(e.code_measures.row_sparseness),
     ),
-    row("Hoyer sparseness of an atom's codes", "How few rows use one atom: 0 if all do equally, 1 if one does.", number, |e| {
+    row("Hoyer sparseness of an atom's codes", "How few rows use one atom: 0 if all do equally, 1 if one does.", unit, |e| {
         Some(e.code_measures.atom_sparseness.mean)
     }),
     row("Close to zero", "Share of the codes that are below 1 % of the largest of their atom.", share, |e| {

@@ -71,7 +71,7 @@ fn linear(low: f64, high: f64) -> Ticks {
     let rough = (high - low) / 4.5;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough * 0.999).unwrap_or(10.0 * power);
-    let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
+    let (first, last) = ((low / step + 1e-6).floor(), (high / step - 1e-6).ceil());
     let at = (0..=(last - first).clamp(0.0, 20.0) as usize).map(|i| tidy((first + i as f64) * step, step)).collect();
     Ticks { low: first * step, high: last * step, at }
 }
