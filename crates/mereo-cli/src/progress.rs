@@ -40,22 +40,22 @@ impl Progress {
             let ahead = plan.max.saturating_sub(seen.pass) + restarts.saturating_sub(seen.restart + 1) * plan.max;
             show::seconds(since.elapsed().as_secs_f64() / self.passes as f64 * ahead as f64)
         } else {
-            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} passes") {
-                self.bar.set_style(style.progress_chars("━╸ "));
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} passes  {msg}") {
+                self.bar.set_style(style.progress_chars("━╸─"));
             }
             self.bar.set_length(plan.max as u64);
             self.since = Some(Instant::now());
             "?".into()
         };
-        let start = if restarts > 1 { format!("start {}/{restarts}  ", seen.restart + 1) } else { String::new() };
-        self.bar.set_message(format!("{start}loss {}  at most {left} left", show::number(seen.loss)));
+        let start = if restarts > 1 { format!("start {}/{restarts}, ", seen.restart + 1) } else { String::new() };
+        self.bar.set_message(format!("{start}loss {}, at most {left} left", show::number(seen.loss)));
         self.bar.set_position(seen.pass as u64);
     }
 
     /// The same over a known number of steps, with the time left.
     pub fn over(self, steps: usize) -> Self {
-        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} blocks  {eta} left") {
-            self.bar.set_style(style.progress_chars("━╸ "));
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} blocks  {msg}, {eta} left") {
+            self.bar.set_style(style.progress_chars("━╸─"));
         }
         self.bar.set_length(steps as u64);
         self

@@ -251,9 +251,9 @@ impl Bar {
         }
         let bar = ProgressBar::no_length();
         if let Ok(style) =
-            ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left")
+            ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {msg}, {binary_bytes_per_sec}, {eta} left")
         {
-            bar.set_style(style.progress_chars("━╸ "));
+            bar.set_style(style.progress_chars("━╸─"));
         }
         Self(bar)
     }
