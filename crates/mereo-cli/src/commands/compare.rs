@@ -1,21 +1,425 @@
-//! `mereo compare`: several methods on the same data, side by side.
+//! `mereo compare`: several methods on the same data, with the same number of atoms, side by side.
 
 use crate::args::{Global, Reading};
 use crate::failure::{Failure, Result};
-use crate::load;
+use crate::load::{self, Loaded};
+use crate::progress::Progress;
+use crate::split::{self, Portion};
+use crate::stop::{self, Stoppable};
+use crate::{output, show};
+use clap::ValueEnum;
+use mereo::compare::{self, About, Comparison, Entry, Example, Facts, LeftOut, Setting, Sizes};
+use mereo::fold::{self, Method, Options, Pass, Plan, Stop};
+use mereo::measure;
+use mereo::prepare::{Pipeline, Recipe};
+use mereo::source::{self, Source, Subset};
+use mereo::store;
+use mereo::{Model, Nmf, Pca, Vq};
+use serde::Serialize;
 use std::ffi::OsString;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Atoms of each model, unless the data has fewer rows or columns: as in Lee & Seung 1999.
+const K: usize = 49;
+/// Shares of k at which the curve of error against k is taken, besides k itself.
+const SHARES: [f64; 4] = [0.125, 0.25, 0.5, 0.75];
+/// Numbers in the training rows beyond which that curve is only drawn if asked for.
+const MANY: usize = 50_000_000;
 
 /// Flags of `mereo compare`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The data: an embedded name, a fetched name, or a path.
+    #[arg(default_value = "faces")]
     pub data: OsString,
+    /// Number of atoms of every model [default: 49, or as many as the data has columns or training rows].
+    #[arg(short, long, value_name = "ATOMS", value_parser = crate::args::positive)]
+    pub k: Option<usize>,
+    /// The methods, in the order of the report [default: pca,vq,nmf, of which those that refuse the data are left out].
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', value_enum)]
+    pub methods: Vec<Choice>,
+    /// Steps that prepare the rows, in order; errors are measured after them.
+    #[arg(long, value_name = "STEP", value_delimiter = ',', value_parser = crate::args::recipe)]
+    pub prep: Vec<Recipe>,
+    /// Hold this share (0.2, 20%) or number (500) of the rows out, drawn by --seed; 0 fits all rows.
+    #[arg(long, value_name = "PART", default_value = "0.2", value_parser = held_out)]
+    pub test: HeldOut,
+    /// Seed of all randomness; the same seed gives the same models.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Passes over the data at most, for each fit [default: each method's own; 500 for nmf-lee-seung].
+    #[arg(long, value_name = "N", value_parser = crate::args::positive)]
+    pub max_passes: Option<usize>,
+    /// Numbers of atoms at which the error is measured as well, or `none` [default: a few up to k, on data of up to 50 million numbers].
+    #[arg(long, value_name = "ATOMS", value_delimiter = ',', value_parser = size)]
+    pub ks: Vec<Option<usize>>,
+    /// Where to write the report.
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub output: PathBuf,
     #[command(flatten)]
     pub reading: Reading,
 }
 
-/// Compares methods on one data set.
-pub fn run(args: &Args, _global: &Global) -> Result<()> {
-    let _data = load::open(&args.data, &args.reading)?;
-    Err(Failure::other("compare is not built yet"))
+const EXAMPLES: &str = "\
+Examples:
+  mereo compare faces                                          PCA, VQ and NMF with 49 atoms: a table and report.html
+  mereo compare digits -k 16 -o digits.html                    the same on other data
+  mereo compare cells.csv --prep standardize --methods pca,vq  columns of different units
+  mereo compare faces --prep lee-seung --methods pca-uncentred,vq,nmf-lee-seung --test 0
+                                                               the experiment of Lee and Seung 1999";
+
+/// A method, with the parameters that make it another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    /// Principal components of centred rows
+    Pca,
+    /// Principal components without centring, as in Lee and Seung 1999
+    PcaUncentred,
+    /// Vector quantisation (k-means)
+    Vq,
+    /// Vector quantisation by angle
+    VqSpherical,
+    /// Non-negative matrix factorisation, squared error (HALS)
+    Nmf,
+}
+
+/// Rows to hold out; `None` holds none out.
+pub type HeldOut = Option<Portion>;
+
+fn held_out(text: &str) -> std::result::Result<HeldOut, String> {
+    if matches!(text.trim(), "0" | "0%" | "0.0" | "none") { Ok(None) } else { text.trim().parse().map(Some) }
+}
+
+fn size(text: &str) -> std::result::Result<Option<usize>, String> {
+    if text.trim() == "none" { Ok(None) } else { crate::args::positive(text).map(Some).map_err(|e| format!("{e}, or `none`")) }
+}
+
+/// Compares, prints the table and writes the report.
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    let inputs: Vec<&Path> = load::file(&args.data).into_iter().collect();
+    output::check(&args.output, &inputs)?;
+    let data = load::open(&args.data, &args.reading)?;
+    let cancel = stop::on_request("stopping", global.quiet);
+    let left = "no report was written";
+    let interrupted = |e| stop::or(e, left);
+
+    let all = Stoppable::new(data.source.as_ref());
+    let sides = split::split(source::count(&all), None, args.test, args.seed)?;
+    let first = sides.as_ref().map_or(0, |(_, test)| test[0]);
+    let side = |rows: Vec<usize>| Subset::new(&all, rows).map_err(interrupted);
+    let sides = sides.map(|(train, test)| Ok::<_, Failure>((side(train)?, side(test)?))).transpose()?;
+    let train: &dyn Source = sides.as_ref().map_or(&all, |(train, _)| train);
+    let test: Option<&dyn Source> = sides.as_ref().map(|(_, test)| test as &dyn Source);
+
+    let pipeline = Pipeline::fit(&args.prep, train).map_err(interrupted)?;
+    let prepared = load::prepared(train, &pipeline).map_err(interrupted)?;
+    let prepared_test = test.map(|t| load::prepared(t, &pipeline)).transpose().map_err(interrupted)?;
+    let setting = Setting {
+        train: prepared.as_ref(),
+        test: prepared_test.as_ref().map(|t| t.as_ref() as &dyn Source),
+        image: data.image.filter(|(h, w)| h * w == data.source.cols()),
+        shown: 0,
+    };
+    let plan = Planned::new(args, &setting);
+    let (entries, left_out) = plan.entries(&setting, args, cancel, global)?;
+    let sizes = plan.sizes(&entries, &setting, args, cancel, global)?;
+    let comparison = Comparison {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: Some(typed(std::env::args_os())),
+        data: about(&data, &setting, &args.prep),
+        k: plan.k,
+        seed: args.seed,
+        threads: rayon::current_num_threads(),
+        example: Example {
+            row: first,
+            original: compare::row(test.unwrap_or(train), 0).map_err(interrupted)?.data,
+            prepared: compare::row(setting.test.unwrap_or(setting.train), 0).map_err(interrupted)?.data,
+        },
+        entries,
+        left_out,
+        sizes,
+    };
+    let page = mereo_report::html(&comparison);
+    output::keep(&args.output, "the report", |path| store::write_whole(path, |file| file.write_all(page.as_bytes())))?;
+    let report = std::path::absolute(&args.output).unwrap_or_else(|_| args.output.clone());
+    if global.json {
+        return show::json(&Outcome { report: report.display().to_string(), comparison: &comparison });
+    }
+    show::print(&format!("{}\nreport written to {}\n", table(&comparison), report.display()))
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    report: String,
+    #[serde(flatten)]
+    comparison: &'a Comparison,
+}
+
+/// What will be fitted.
+struct Planned {
+    k: usize,
+    methods: Vec<Choice>,
+    sizes: Vec<usize>,
+    /// The methods were chosen by name, so none may be left out.
+    strict: bool,
+}
+
+impl Planned {
+    fn new(args: &Args, setting: &Setting) -> Self {
+        let (n, d) = (source::count(setting.train), setting.train.cols());
+        let k = args.k.unwrap_or_else(|| K.min(n).min(d));
+        let mut sizes: Vec<usize> = if args.ks.is_empty() && n.saturating_mul(d) <= MANY {
+            SHARES.iter().map(|share| (share * k as f64).round() as usize).filter(|&s| s > 0 && s < k).collect()
+        } else {
+            args.ks.iter().copied().flatten().filter(|&s| s != k).collect()
+        };
+        sizes.sort_unstable();
+        sizes.dedup();
+        let strict = !args.methods.is_empty();
+        let mut methods = if strict { args.methods.clone() } else { vec![Choice::Pca, Choice::Vq, Choice::Nmf] };
+        let mut seen = Vec::new();
+        methods.retain(|m| {
+            !seen.contains(m) && {
+                seen.push(*m);
+                true
+            }
+        });
+        Self { k, methods, sizes, strict }
+    }
+
+    /// Every method with k atoms, measured.
+    fn entries(
+        &self,
+        setting: &Setting,
+        args: &Args,
+        cancel: &AtomicBool,
+        global: &Global,
+    ) -> Result<(Vec<Entry>, Vec<LeftOut>)> {
+        let (mut entries, mut left_out) = (Vec::new(), Vec::new());
+        for &choice in &self.methods {
+            let fitted = choice.fit(self.k, setting.train, args, cancel, global);
+            let (model, facts) = match fitted {
+                Err(Failure::Library(e @ (mereo::Error::Data(_) | mereo::Error::Parameter(_)))) if !self.strict => {
+                    global.say(format_args!("note: {} is left out: {e}", choice.label()));
+                    left_out.push(LeftOut { label: choice.label().into(), why: e.to_string() });
+                    continue;
+                }
+                other => other?,
+            };
+            let bar = Progress::new(&format!("measuring {}", facts.label), global);
+            let entry = compare::entry(model.as_ref(), facts, setting).map_err(|e| stop::or(e, "no report was written"))?;
+            bar.clear();
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            let why: Vec<String> = left_out.iter().map(|l| format!("{}: {}", l.label, l.why)).collect();
+            return Err(Failure::other(format!("no method takes this data: {}", why.join("; "))));
+        }
+        Ok((entries, left_out))
+    }
+
+    /// The error of models with other numbers of atoms.
+    fn sizes(
+        &self,
+        entries: &[Entry],
+        setting: &Setting,
+        args: &Args,
+        cancel: &AtomicBool,
+        global: &Global,
+    ) -> Result<Vec<Sizes>> {
+        if self.sizes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut out = Vec::new();
+        let kept = self.methods.iter().filter(|c| entries.iter().any(|e| e.facts.label == c.label()));
+        for (&choice, entry) in kept.zip(entries) {
+            let mut points = vec![(self.k, entry.test.as_ref().unwrap_or(&entry.train).rmse)];
+            for &k in &self.sizes {
+                let (model, _) = choice.fit(k, setting.train, args, cancel, global)?;
+                let errors = measure::errors(model.as_ref(), setting.test.unwrap_or(setting.train));
+                points.push((k, errors.map_err(|e| stop::or(e, "no report was written"))?.rmse));
+            }
+            points.sort_unstable_by_key(|p| p.0);
+            out.push(Sizes { label: entry.facts.label.clone(), points });
+        }
+        Ok(out)
+    }
+}
+
+impl Choice {
+    /// What the report calls it.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Pca => "PCA",
+            Self::PcaUncentred => "PCA, uncentred",
+            Self::Vq => "VQ",
+            Self::VqSpherical => "VQ, spherical",
+            Self::Nmf => "NMF",
+        }
+    }
+
+    /// A fit with k atoms.
+    fn fit(
+        self,
+        k: usize,
+        train: &dyn Source,
+        args: &Args,
+        cancel: &AtomicBool,
+        global: &Global,
+    ) -> Result<(Box<dyn Model>, Facts)> {
+        let (seed, max) = (args.seed, args.max_passes);
+        let bar = Progress::new(&format!("{} with {k} atoms", self.label()), global);
+        let run = Run { label: self.label(), train, memory: args.reading.memory, cancel, bar };
+        match self {
+            Self::Pca => run.fit(&Pca { k, seed, ..Pca::default() }),
+            Self::PcaUncentred => run.fit(&Pca { k, seed, center: false, ..Pca::default() }),
+            Self::Vq | Self::VqSpherical => {
+                let metric = if self == Self::Vq { mereo::vq::VqMetric::Euclidean } else { mereo::vq::VqMetric::Spherical };
+                let own = Vq::default();
+                run.fit(&Vq { k, seed, metric, max_passes: max.unwrap_or(own.max_passes), ..own })
+            }
+            Self::Nmf => {
+                let own = Nmf::default();
+                run.fit(&Nmf { k, seed, max_passes: max.unwrap_or(own.max_passes), ..own })
+            }
+        }
+    }
+}
+
+/// One fit.
+struct Run<'a> {
+    label: &'static str,
+    train: &'a dyn Source,
+    memory: Option<u64>,
+    cancel: &'a AtomicBool,
+    bar: Progress,
+}
+
+impl Run<'_> {
+    fn fit<M>(mut self, method: &M) -> Result<(Box<dyn Model>, Facts)>
+    where
+        M: Method,
+        M::Model: 'static,
+    {
+        let started = Instant::now();
+        let fitted = {
+            let mut watch = |seen: &Pass, plan: Plan| {
+                self.bar.pass(seen, plan, method.restarts());
+                ControlFlow::Continue(())
+            };
+            let memory = self.memory.map(|bytes| bytes / 3);
+            let options = Options { memory, watch: Some(&mut watch), cancel: Some(self.cancel), checkpoint: None };
+            fold::fit(method, self.train, options).map_err(|e| stop::or(e, "no report was written"))
+        };
+        self.bar.clear();
+        let fitted = fitted?;
+        if fitted.stop == Stop::Cancelled {
+            return Err(Failure::Interrupted("stopped; no report was written".into()));
+        }
+        let facts = Facts {
+            label: self.label.into(),
+            params: serde_json::to_value(method).unwrap_or_default(),
+            seconds: started.elapsed().as_secs_f64(),
+            curve: fitted.curve,
+            stop: fitted.stop,
+        };
+        Ok((Box::new(fitted.model), facts))
+    }
+}
+
+fn about(data: &Loaded, setting: &Setting, prep: &[Recipe]) -> About {
+    let embedded = mereo::data::find(&data.name).filter(|_| data.kind == "embedded");
+    About {
+        name: data.name.clone(),
+        about: embedded.map(|set| set.about.into()),
+        credit: data.credit.clone(),
+        licence: embedded.map(|set| set.licence.into()),
+        train: source::count(setting.train),
+        test: setting.test.map_or(0, source::count),
+        cols: setting.train.cols(),
+        image: setting.image,
+        columns: data.columns.clone(),
+        preparation: prep.iter().filter(|r| **r != Recipe::Raw).map(|r| r.name().to_string()).collect(),
+    }
+}
+
+/// The command as a shell would take it.
+fn typed(args: impl Iterator<Item = OsString>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:%+@".contains(c);
+    let quoted = args.skip(1).map(|a| {
+        let a = a.to_string_lossy().into_owned();
+        if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{}'", a.replace('\'', "'\\''")) }
+    });
+    std::iter::once("mereo".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// The one table on standard output.
+fn table(c: &Comparison) -> String {
+    let held = c.data.test > 0;
+    let mut header = vec!["", "k", "RMSE"];
+    if held {
+        header.push("held out");
+    }
+    header.extend(["FVU", "sparse atoms", "sparse codes", "overlap", "dead", "passes", "time"]);
+    let rows: Vec<Vec<String>> = c
+        .entries
+        .iter()
+        .map(|e| {
+            let mut row = vec![e.facts.label.clone(), c.k.to_string(), show::number(e.train.rmse)];
+            row.extend(e.test.as_ref().map(|t| show::number(t.rmse)));
+            let (atoms, codes) = (&e.atom_measures, &e.code_measures);
+            let fvu = e.test.as_ref().unwrap_or(&e.train).fvu;
+            row.extend([fvu, atoms.sparseness.mean, codes.row_sparseness, atoms.overlap.mean].map(show::number));
+            row.push(atoms.dead.len().to_string());
+            row.push(e.facts.curve.len().to_string());
+            row.push(show::seconds(e.facts.seconds));
+            row
+        })
+        .collect();
+    show::table(&header, &rows, &[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mereo::Mat;
+    use mereo::source::Memory;
+
+    #[test]
+    fn the_command_can_be_pasted_into_a_shell() {
+        let words = ["mereo", "compare", "my data.npy", "--prep=unit-norm", "it's", ""].map(OsString::from);
+        assert_eq!(typed(words.into_iter()), r"mereo compare 'my data.npy' --prep=unit-norm 'it'\''s' ''");
+    }
+
+    #[test]
+    fn nothing_may_be_held_out() {
+        assert_eq!(held_out("0"), Ok(None));
+        assert_eq!(held_out("0.25"), Ok(Some(Portion::Share(0.25))));
+        assert!(held_out("1.5").is_err());
+    }
+
+    fn planned(words: &[&str]) -> Planned {
+        use clap::FromArgMatches;
+        let command = <Args as clap::Args>::augment_args(clap::Command::new("compare"));
+        let args = Args::from_arg_matches(&command.get_matches_from([&["compare"], words].concat())).expect("flags");
+        let x = Mat::zeros(100, 20);
+        Planned::new(&args, &Setting { train: &Memory::from(&x), test: None, image: None, shown: 0 })
+    }
+
+    #[test]
+    fn the_plan_fits_the_data() {
+        let p = planned(&["x"]);
+        assert_eq!((p.k, p.sizes, p.strict, p.methods.len()), (20, vec![3, 5, 10, 15], false, 3), "20 columns allow 20 atoms");
+        let p = planned(&["x", "-k", "1"]);
+        assert_eq!((p.k, p.sizes.len()), (1, 0));
+        let p = planned(&["x", "-k", "9", "--ks", "4,9,2,4", "--methods", "nmf,vq,nmf"]);
+        assert_eq!((p.sizes, p.methods, p.strict), (vec![2, 4], vec![Choice::Nmf, Choice::Vq], true));
+        assert_eq!(planned(&["x", "--ks", "none"]).sizes, Vec::<usize>::new());
+    }
 }
