@@ -12,6 +12,7 @@
 //! - [`fold`]: the one loop. Rows leave behind sums; a small update turns sums into the next state.
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
 //! - [`compare`]: fitted models side by side, as plain data for reports.
+//! - [`export`]: atoms and codes as files for others.
 //! - [`store`]: one file format, safetensors with a JSON header.
 
 pub mod bundle;
@@ -19,6 +20,7 @@ pub mod comm;
 pub mod compare;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod fold;
 pub mod linalg;
 pub mod mat;

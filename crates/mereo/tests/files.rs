@@ -472,6 +472,28 @@ mod golden {
     }
 }
 
+/// Writes the files that `tests/golden/files/check.py` reads with other libraries:
+/// `MEREO_CHECK=/tmp/check cargo test -p mereo --test files -- --ignored for_others && python check.py /tmp/check`
+#[test]
+#[ignore = "writes files to be checked by hand with other libraries"]
+fn for_others() {
+    use mereo::{Codes, Csr, export};
+    let to = PathBuf::from(std::env::var("MEREO_CHECK").expect("MEREO_CHECK names a folder"));
+    std::fs::create_dir_all(&to).expect("the folder");
+    let m = Mat { rows: 1000, cols: 7, data: (0..7000).map(|i| if i % 3 == 0 { 0.0 } else { 1.0 / i as f32 }).collect() };
+    for ending in ["npy", "csv", "tsv", "parquet"] {
+        export::write_mat(&to.join(format!("atoms.{ending}")), &m).expect("written");
+    }
+    let names: Vec<String> = (0..7).map(|c| format!("part {c}")).collect();
+    export::write_table(&to.join("named.csv"), &m, &names).expect("written");
+    export::write_table(&to.join("named.parquet"), &m, &names).expect("written");
+    let z = Csr::new(3, 4, vec![0, 2, 2, 3], vec![0, 3, 1], vec![1.5, -2.0, 0.25]).expect("csr");
+    for ending in ["npy", "csv", "parquet", "npz"] {
+        export::write_codes(&to.join(format!("sparse.{ending}")), &Codes::Sparse(z.clone())).expect("written");
+        export::write_codes(&to.join(format!("dense.{ending}")), &Codes::Dense(m.clone())).expect("written");
+    }
+}
+
 #[test]
 fn options_that_a_file_lacks_are_refused() {
     let dir = folder();

@@ -20,8 +20,10 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use std::io::Read;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +34,7 @@ const BATCH: usize = 4 << 20;
 pub(super) fn open(input: Input, how: &Open) -> Result<Opened> {
     let input = Arc::new(input);
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let metadata = ArrowReaderMetadata::load(&File(input.clone()), options).map_err(|e| broken(input.path(), &e))?;
+    let metadata = guard(input.path(), || ArrowReaderMetadata::load(&File(input.clone()), options))?;
     let starts = starts(&input, &metadata)?;
     let rows = starts[starts.len() - 1];
     if rows == 0 {
@@ -64,6 +66,14 @@ fn broken(path: &Path, e: &ParquetError) -> Error {
         return Error::format(path, format!("compressed with {codec}, which isn't read; write it with compression=\"zstd\""));
     }
     Error::format(path, format!("not a whole parquet file ({what}); it may be cut short or damaged: copy or write it again"))
+}
+
+/// What the parquet crate makes of the file. It panics on some kinds of damage, which is an error of the file here.
+fn guard<T>(path: &Path, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
+    match std::panic::catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|e| broken(path, &e)),
+        Err(_) => Err(broken(path, &ParquetError::General("its parts contradict each other".into()))),
+    }
 }
 
 /// The file as the parquet crate reads it.
@@ -107,10 +117,8 @@ fn starts(input: &Input, metadata: &ArrowReaderMetadata) -> Result<Vec<usize>> {
     let mut starts = vec![0];
     let mut sum = 0i64;
     for group in metadata.metadata().row_groups() {
-        sum = sum
-            .checked_add(group.num_rows())
-            .filter(|&s| s >= sum && group.columns().iter().all(|c| c.num_values() >= group.num_rows()))
-            .unwrap_or(-1);
+        let whole = group.columns().iter().all(|c| c.num_values() >= group.num_rows() && within(c, input.len()));
+        sum = sum.checked_add(group.num_rows()).filter(|&s| s >= sum && whole).unwrap_or(-1);
         if sum < 0 {
             break;
         }
@@ -124,6 +132,13 @@ fn starts(input: &Input, metadata: &ArrowReaderMetadata) -> Result<Vec<usize>> {
         )));
     }
     Ok(starts)
+}
+
+/// Whether a column's bytes lie within the file.
+fn within(column: &ColumnChunkMetaData, file: u64) -> bool {
+    let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+    let end = start.checked_add(column.compressed_size());
+    start >= 0 && column.data_page_offset() >= 0 && column.compressed_size() >= 0 && end.is_some_and(|e| e as u64 <= file)
 }
 
 /// Which columns to take, and whether it is one of lists.
@@ -326,14 +341,13 @@ impl Reading {
         let first = table.starts.partition_point(|&s| s <= from) - 1;
         let end = table.starts.partition_point(|&s| s < from.saturating_add(most)).clamp(first + 1, table.starts.len() - 1);
         let mask = ProjectionMask::roots(table.metadata.parquet_schema(), table.picked.iter().copied());
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(File(table.input.clone()), table.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(File(table.input.clone()), table.metadata.clone())
             .with_row_groups((first..end).collect())
             .with_projection(mask)
             .with_offset(from - table.starts[first])
             .with_limit(most)
-            .with_batch_size((BATCH / 4 / table.cols.max(1)).clamp(1, 65536).min(most))
-            .build()
-            .map_err(|e| broken(table.input.path(), &e))?;
+            .with_batch_size((BATCH / 4 / table.cols.max(1)).clamp(1, 65536).min(most));
+        let reader = guard(table.input.path(), || builder.build())?;
         Ok(Self { reader, at: from, rest: None })
     }
 
@@ -341,9 +355,8 @@ impl Reading {
         if let Some(rest) = self.rest.take() {
             return Ok(rest);
         }
-        match self.reader.next() {
-            Some(Ok(batch)) if batch.num_rows() > 0 => Ok(batch),
-            Some(Err(e)) => Err(broken(table.input.path(), &ParquetError::from(e))),
+        match guard(table.input.path(), || self.reader.next().transpose().map_err(ParquetError::from))? {
+            Some(batch) if batch.num_rows() > 0 => Ok(batch),
             _ => Err(table.input.error(format!("ends before row {} (counted from 0); it is damaged: write it again", self.at))),
         }
     }
