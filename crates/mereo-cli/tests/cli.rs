@@ -291,6 +291,20 @@ fn data_that_cannot_be_used_is_named_by_its_place() {
 }
 
 #[test]
+fn first_atoms_can_be_given() {
+    let p = Place::new();
+    p.ok("fit nmf digits -k 4 -o a.mereo --max-passes 300");
+    p.ok("export a.mereo --atoms atoms.npy");
+    let on = p.json("fit nmf digits -k 4 -o b.mereo --init given --given atoms.npy --max-passes 30");
+    let fresh = p.json("fit nmf digits -k 4 -o c.mereo --max-passes 1 --tol 0");
+    assert!(on["curve"][0].as_f64() < fresh["curve"][0].as_f64(), "{on} {fresh}");
+    assert!(p.fails(2, "fit nmf digits -k 5 -o b.mereo --init given --given atoms.npy").contains('5'));
+    p.fails(2, "fit nmf digits -k 4 -o b.mereo --init given");
+    p.fails(2, "fit nmf digits -k 4 -o atoms.npy --init given --given atoms.npy");
+    p.fails(1, "fit nmf digits -k 4 -o b.mereo --init given --given nowhere.npy");
+}
+
+#[test]
 fn a_model_that_is_no_model_is_refused() {
     let p = Place::new();
     p.ok("fit vq digits -k 3 -o m.mereo");

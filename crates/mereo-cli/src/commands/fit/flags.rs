@@ -5,23 +5,24 @@
 
 use super::choice::{Choice, words};
 use crate::failure::{Failure, Result};
+use mereo::source::Open;
 use mereo::{Nmf, NmfInit, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
 
 /// Flags of a method that stand for its parameters `M`.
-pub trait Flags: Serialize {
+pub trait Flags: Serialize + Sized {
     /// The library's parameter struct.
     type Method: mereo::fold::Method + DeserializeOwned;
 
     /// The parameters that were typed.
     fn method(&self) -> Result<Self::Method> {
-        let typed = serde_json::to_value(self).and_then(serde_json::from_value);
-        typed.map_err(|e| Failure::usage(e.to_string()))
+        typed(self)
     }
 
     /// Files that are read for a parameter.
-    fn inputs(&self) -> Vec<&std::path::Path> {
+    fn inputs(&self) -> Vec<&Path> {
         Vec::new()
     }
 }
@@ -87,12 +88,16 @@ pub struct NmfFlags {
     /// Number of atoms: parts.
     #[arg(short, long, value_name = "ATOMS", default_value_t = Nmf::default().k)]
     pub k: usize,
-    /// Rule of the updates: accelerated HALS, multiplicative (mu), multiplicative for the KL divergence (mu-kl), or Lee and Seung's of 1999.
+    /// Rule of the updates: coordinate descent (hals, the fastest), multiplicative (mu), the same for the KL divergence (mu-kl), or Lee and Seung's of 1999.
     #[arg(long, value_parser = words::<NmfSolver>(), default_value_t = Choice(Nmf::default().solver))]
     pub solver: Choice<NmfSolver>,
     /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), or given by --given.
     #[arg(long, value_parser = words::<NmfInit>(), default_value_t = Choice(Nmf::default().init))]
     pub init: Choice<NmfInit>,
+    /// A file of the first atoms (k rows, as many columns as the data), for --init given.
+    #[arg(long, value_name = "FILE", required_if_eq("init", "given"))]
+    #[serde(skip)]
+    pub given: Option<PathBuf>,
     /// Coordinate sweeps over the codes of a row in each pass.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().sweeps)]
     pub sweeps: usize,
@@ -102,7 +107,7 @@ pub struct NmfFlags {
     /// Stop when a pass changes the loss by no more than this share of it; 0 runs to --max-passes.
     #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().tol)]
     pub tol: f64,
-    /// Encoding a row stops when its codes change by no more than this share.
+    /// Encoding a row stops when no slope is further than this share from where it should be.
     #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().encode_tol)]
     pub encode_tol: f64,
     /// Sweeps over the codes of a row at most when encoding.
@@ -123,6 +128,25 @@ impl Flags for VqFlags {
 
 impl Flags for NmfFlags {
     type Method = Nmf;
+
+    fn method(&self) -> Result<Nmf> {
+        let mut method = typed::<Nmf>(self)?;
+        if let Some(path) = &self.given {
+            let atoms = mereo::source::open(path, &Open::default())?;
+            method.given = Some(mereo::fold::collect(atoms.source.as_ref())?);
+        }
+        Ok(method)
+    }
+
+    fn inputs(&self) -> Vec<&Path> {
+        self.given.iter().map(PathBuf::as_path).collect()
+    }
+}
+
+/// Parameters from flags of the same names.
+fn typed<M: DeserializeOwned>(flags: &impl Serialize) -> Result<M> {
+    let typed = serde_json::to_value(flags).and_then(serde_json::from_value);
+    typed.map_err(|e| Failure::usage(e.to_string()))
 }
 
 #[cfg(test)]
