@@ -29,6 +29,7 @@
 
 mod cells;
 mod seeds;
+mod sums;
 mod tiles;
 
 use crate::error::{Error, Result};
@@ -37,8 +38,9 @@ use crate::mat::{Csr, Mat, Rows};
 use crate::model::{Codes, Model, check_width};
 use crate::rng::rng;
 use crate::store::Bag;
-use cells::{Cells, Frame, NOWHERE, Sums};
+use cells::{Cells, Frame, NOWHERE};
 use serde::{Deserialize, Serialize};
+use sums::Sums;
 
 /// Passes over the sample before the first over all rows.
 const SAMPLE_PASSES: usize = 10;
@@ -449,7 +451,8 @@ impl VqModel {
     /// A model that [`Model::save`] wrote.
     pub fn load(bag: &Bag) -> Result<Self> {
         let counts = bag.f64("counts")?.iter().map(|c| *c as u64).collect();
-        Ok(Self { atoms: bag.mat("atoms")?, counts, inertia: bag.get("inertia")?, metric: bag.get("metric")? })
+        let inertia = bag.f64("inertia")?.first().copied().unwrap_or(f64::INFINITY);
+        Ok(Self { atoms: bag.mat("atoms")?, counts, inertia, metric: bag.get("metric")? })
     }
 
     /// The codeword of each row, nearest by the metric, the first of equal ones. An error if `x` has other than d columns.
@@ -496,7 +499,7 @@ impl Model for VqModel {
     fn save(&self, bag: &mut Bag) {
         bag.put_mat("atoms", &self.atoms);
         bag.put_f64("counts", &self.counts.iter().map(|c| *c as f64).collect::<Vec<_>>());
-        bag.put("inertia", self.inertia);
+        bag.put_f64("inertia", &[self.inertia]);
         bag.put("metric", self.metric);
     }
 }

@@ -10,6 +10,7 @@
 
 use super::tiles::{Out, Scan, Tiles, Top, WIDE, Waiting, distance, square};
 use crate::mat::{Mat, Rows};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Numbers of rows that wait for the kernel, so that they stay in a core's own cache with the tile.
@@ -47,7 +48,7 @@ impl Frame<'_> {
 
     /// Entry `j` with value `v` of a dense row.
     #[inline(always)]
-    fn see(self, v: f32, scale: f32, shift: f32) -> f32 {
+    pub fn see(self, v: f32, scale: f32, shift: f32) -> f32 {
         if self.unit { v * scale - shift } else { v - shift }
     }
 
@@ -94,8 +95,81 @@ pub(super) struct Cells<'a> {
     frame: Frame<'a>,
     centres: &'a Mat,
     tiles: Tiles,
+    /// Centres of a group.
+    group: usize,
     moved: &'a [f32],
     moved_group: Vec<f32>,
+}
+
+impl<'a> Cells<'a> {
+    /// Centres (k×d) as seen through the frame, and how far each moved since the memo was written (k, or none).
+    pub fn new(frame: Frame<'a>, centres: &'a Mat, moved: &'a [f32]) -> Self {
+        let far = |c: &[f32]| c.iter().fold(0f32, |m, v| m.max(*v));
+        let group = group_size(centres.rows);
+        let moved_group = moved.chunks(group).map(far).collect();
+        Self { frame, centres, tiles: Tiles::new(centres), group, moved, moved_group }
+    }
+
+    /// The cell of every row. `memo` is empty, or holds [`memo_width`] numbers a row, zeros at first.
+    pub fn settle(&self, x: &Rows, memo: &mut [f32]) -> Vec<Seen> {
+        let n = x.rows();
+        let width = memo.len().checked_div(n).unwrap_or(0);
+        let step = (n / (8 * rayon::current_num_threads())).clamp(64, 4096);
+        let mut seen = vec![Seen { from: NOWHERE, to: 0, scale: 1.0, square: 0.0 }; n];
+        let memos: Vec<&mut [f32]> = if width == 0 {
+            (0..n.div_ceil(step)).map(|_| <&mut [f32]>::default()).collect()
+        } else {
+            memo.chunks_mut(step * width).collect()
+        };
+        seen.par_chunks_mut(step).zip(memos).enumerate().for_each(|(i, (seen, memo))| {
+            let x = x.slice(i * step, i * step + seen.len());
+            let lists = vec![Vec::new(); self.centres.rows.div_ceil(self.group)];
+            let panel = Panel { cells: self, x: &x, memo, width, seen, values: Vec::new(), slots: Vec::new(), lists };
+            pulp::Arch::new().dispatch(panel);
+        });
+        seen
+    }
+
+    /// Widens the bounds of a row by what the centres moved; the least distance that another centre can have.
+    #[inline(always)]
+    fn widen(&self, bounds: &mut [f32], own: u32) -> f32 {
+        // Beyond the rounding of the sums. A bound below 0 says nothing, and still does when it is nearer to 0.
+        const UP: f32 = 1.0 + 1.0 / (1 << 21) as f32;
+        const DOWN: f32 = 1.0 - 1.0 / (1 << 21) as f32;
+        bounds[1] = (bounds[1] + self.moved[own as usize]) * UP;
+        for (low, moved) in bounds[2..].iter_mut().zip(&self.moved_group) {
+            *low = (*low - moved) * DOWN;
+        }
+        least(&bounds[2..])
+    }
+
+    /// A distance that is not below the root of `apart`, which sums of squares as large as `square` have gone into.
+    #[inline(always)]
+    fn above(&self, apart: f64, square: f64) -> f32 {
+        ((apart + 1e-13 * (square + self.tiles.reach * self.tiles.reach)).sqrt() as f32).next_up()
+    }
+
+    /// A distance that is not above.
+    #[inline(always)]
+    fn below(&self, apart: f64, square: f64) -> f32 {
+        ((apart - 1e-13 * (square + self.tiles.reach * self.tiles.reach)).max(0.0).sqrt() as f32).next_down()
+    }
+}
+
+/// A run of rows on one thread. A struct and no closure, for only what is inlined is compiled for the vectors at hand.
+struct Panel<'a> {
+    cells: &'a Cells<'a>,
+    x: &'a Rows<'a>,
+    memo: &'a mut [f32],
+    /// Numbers of the memo for each row.
+    width: usize,
+    seen: &'a mut [Seen],
+    /// Rows that wait for their scores: the values as seen,
+    values: Vec<f32>,
+    /// what else is known of each,
+    slots: Vec<Slot>,
+    /// and which of them are in doubt about each group.
+    lists: Vec<Vec<u32>>,
 }
 
 /// A row that waits for its scores.
@@ -110,286 +184,171 @@ struct Slot {
     span: (usize, usize),
 }
 
-impl<'a> Cells<'a> {
-    /// Centres (k×d) as seen through the frame, and how far each moved since the memo was written (k, or none).
-    pub fn new(frame: Frame<'a>, centres: &'a Mat, moved: &'a [f32]) -> Self {
-        let far = |c: &[f32]| c.iter().fold(0f32, |m, v| m.max(*v));
-        let moved_group = moved.chunks(group_size(centres.rows)).map(far).collect();
-        Self { frame, centres, tiles: Tiles::new(centres), moved, moved_group }
+impl WithSimd for Panel<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for row in 0..self.seen.len() {
+            self.visit(row);
+            if self.values.len() >= WAITING {
+                self.flush(simd);
+            }
+        }
+        self.flush(simd);
     }
+}
 
-    /// The cell of every row. `memo` is empty, or holds [`memo_width`] numbers a row, zeros at first.
-    pub fn settle(&self, x: &Rows, memo: &mut [f32]) -> Vec<Seen> {
-        let n = x.rows();
-        let width = memo.len().checked_div(n).unwrap_or(0);
-        let panel = (n / (8 * rayon::current_num_threads())).clamp(64, 4096);
-        let mut seen = vec![Seen { from: NOWHERE, to: 0, scale: 1.0, square: 0.0 }; n];
-        let mut memos: Vec<&mut [f32]> = if width == 0 {
-            (0..n.div_ceil(panel)).map(|_| <&mut [f32]>::default()).collect()
-        } else {
-            memo.chunks_mut(panel * width).collect()
+impl Panel<'_> {
+    /// Leaves a row where it is if its bounds hold; lets it wait for its scores if not.
+    #[inline(always)]
+    fn visit(&mut self, row: usize) {
+        let cells = self.cells;
+        let bounds = &mut self.memo[row * self.width..(row + 1) * self.width];
+        let own = bounds.first().map_or(NOWHERE, |own| (*own as u32).wrapping_sub(1));
+        let mut others = 0.0;
+        if own != NOWHERE {
+            (self.seen[row].from, self.seen[row].to) = (own, own);
+            others = cells.widen(bounds, own);
+            if bounds[1] < others {
+                return;
+            }
+        }
+        let stored = match self.x {
+            Rows::Dense(x) => x.row(row),
+            Rows::Sparse(x) => x.row(row).1,
         };
-        seen.par_chunks_mut(panel).zip(&mut memos).enumerate().for_each(|(i, (seen, memo))| {
-            let x = x.slice(i * panel, i * panel + seen.len());
-            pulp::Arch::new().dispatch(|| self.settle_panel(&x, memo, width, seen));
-        });
-        seen
-    }
-
-    #[inline(always)]
-    fn settle_panel(&self, x: &Rows, memo: &mut [f32], width: usize, seen: &mut [Seen]) {
-        let mut values: Vec<f32> = Vec::new();
-        let mut slots: Vec<Slot> = Vec::new();
-        for row in 0..seen.len() {
-            let bounds = &mut memo[row * width..(row + 1) * width];
-            let own = bounds.first().map_or(NOWHERE, |own| (*own as u32).wrapping_sub(1));
-            let mut others = 0.0;
-            if own != NOWHERE {
-                others = self.widen(bounds, own);
-                if bounds[1] < others {
-                    (seen[row].from, seen[row].to) = (own, own);
-                    continue;
-                }
-            }
-            let from = values.len();
-            let stored = match x {
-                Rows::Dense(x) => x.row(row),
-                Rows::Sparse(x) => x.row(row).1,
-            };
-            let scale = self.frame.scale(stored);
-            self.frame.push(stored, scale, &mut values);
-            let mut slot = Slot { row, own, apart: 0.0, scale, square: square(&values[from..]), span: (from, values.len()) };
-            if own != NOWHERE {
-                slot.apart = self.exact(x, &slot, &values, own);
-                bounds[1] = self.above(slot.apart, slot.square);
-                if bounds[1] < others {
-                    values.truncate(from);
-                    (seen[row].from, seen[row].to) = (own, own);
-                    continue;
-                }
-            }
-            slots.push(slot);
-            if values.len() >= WAITING {
-                self.flush(x, &slots, &values, memo, width, seen);
-                slots.clear();
-                values.clear();
+        let from = self.values.len();
+        let scale = cells.frame.scale(stored);
+        cells.frame.push(stored, scale, &mut self.values);
+        let square = square(&self.values[from..]);
+        let mut slot = Slot { row, own, apart: 0.0, scale, square, span: (from, self.values.len()) };
+        if own != NOWHERE {
+            slot.apart = exact(cells, self.x, &slot, &self.values, own);
+            bounds[1] = cells.above(slot.apart, square);
+            if bounds[1] < others {
+                self.values.truncate(from);
+                return;
             }
         }
-        self.flush(x, &slots, &values, memo, width, seen);
-    }
-
-    /// Widens the bounds of a row by what the centres moved; the least distance that another centre can have.
-    #[inline(always)]
-    fn widen(&self, bounds: &mut [f32], own: u32) -> f32 {
-        bounds[1] = (bounds[1] + self.moved[own as usize]).next_up();
-        let mut others = f32::INFINITY;
-        for (low, moved) in bounds[2..].iter_mut().zip(&self.moved_group) {
-            *low = (*low - moved).next_down();
-            others = others.min(*low);
-        }
-        others
-    }
-
-    /// Distance² of a waiting row to a centre, in f64.
-    #[inline(always)]
-    fn exact(&self, x: &Rows, slot: &Slot, values: &[f32], centre: u32) -> f64 {
-        let (values, c) = (&values[slot.span.0..slot.span.1], self.centres.row(centre as usize));
-        match x {
-            Rows::Dense(_) => distance(values, c),
-            Rows::Sparse(x) => {
-                let columns = x.row(slot.row).0;
-                let product: f64 = columns.iter().zip(values).map(|(&j, &v)| f64::from(v) * f64::from(c[j as usize])).sum();
-                (slot.square - 2.0 * product + square(c)).max(0.0)
+        for (g, list) in self.lists.iter_mut().enumerate() {
+            if own == NOWHERE || bounds[2 + g] <= bounds[1] {
+                list.push(self.slots.len() as u32);
             }
         }
-    }
-
-    /// A distance that is not below the one whose square this is; `square` is the row's own, for the rounding of sums in f64.
-    fn above(&self, apart: f64, square: f64) -> f32 {
-        ((apart + 1e-13 * (square + self.tiles.reach * self.tiles.reach)).sqrt() as f32).next_up()
-    }
-
-    /// A distance that is not above.
-    fn below(&self, apart: f64, square: f64) -> f32 {
-        ((apart - 1e-13 * (square + self.tiles.reach * self.tiles.reach)).max(0.0).sqrt() as f32).next_down()
+        self.slots.push(slot);
     }
 
     /// Scores the rows that wait, and settles them.
     #[inline(always)]
-    fn flush(&self, x: &Rows, slots: &[Slot], values: &[f32], memo: &mut [f32], width: usize, seen: &mut [Seen]) {
-        let k = self.centres.rows;
-        let size = group_size(k);
-        let groups = k.div_ceil(size);
-        let rows = match x {
-            Rows::Dense(_) => Waiting::Dense(values),
-            Rows::Sparse(x) => Waiting::Sparse(slots.iter().map(|s| (x.row(s.row).0, &values[s.span.0..s.span.1])).collect()),
-        };
-        let mut tops = vec![Top::NONE; slots.len() * groups];
-        let mut found = vec![Top::NONE; slots.len()];
-        for g in 0..groups {
-            let doubted = |s: &Slot| s.own == NOWHERE || memo[s.row * width + 2 + g] <= memo[s.row * width + 1];
-            let list: Vec<u32> = (0..slots.len() as u32).filter(|i| doubted(&slots[*i as usize])).collect();
-            if list.is_empty() {
-                continue;
+    fn flush<S: Simd>(&mut self, simd: S) {
+        let cells = self.cells;
+        let groups = self.lists.len();
+        let rows = match self.x {
+            Rows::Dense(_) => Waiting::Dense(&self.values),
+            Rows::Sparse(x) => {
+                Waiting::Sparse(self.slots.iter().map(|s| (x.row(s.row).0, &self.values[s.span.0..s.span.1])).collect())
             }
+        };
+        let mut tops = vec![Top::NONE; self.slots.len() * groups];
+        let mut found = vec![Top::NONE; self.slots.len()];
+        for (g, list) in self.lists.iter_mut().enumerate().filter(|(_, list)| !list.is_empty()) {
             let found = &mut found[..list.len()];
             found.fill(Top::NONE);
-            let tiles = g * size / WIDE..((g + 1) * size).min(k).div_ceil(WIDE);
-            pulp::Arch::new().dispatch(Scan { centres: &self.tiles, tiles, rows: &rows, list: &list, out: Out::Tops(found) });
-            for (&i, top) in list.iter().zip(found) {
+            let tiles = g * cells.group / WIDE..((g + 1) * cells.group).min(cells.centres.rows).div_ceil(WIDE);
+            simd.vectorize(Scan { centres: &cells.tiles, tiles, rows: &rows, list, out: Out::Tops(found) });
+            for (&i, top) in list.iter().zip(&*found) {
                 tops[i as usize * groups + g] = *top;
             }
+            list.clear();
         }
-        for (slot, tops) in slots.iter().zip(tops.chunks_exact(groups)) {
-            let bounds = &mut memo[slot.row * width..(slot.row + 1) * width];
-            let to = self.judge(x, slot, values, tops, size, bounds);
-            seen[slot.row] = Seen { from: slot.own, to, scale: slot.scale, square: slot.square };
+        for (slot, tops) in self.slots.iter().zip(tops.chunks_exact(groups)) {
+            let bounds = &mut self.memo[slot.row * self.width..(slot.row + 1) * self.width];
+            let to = judge(cells, self.x, slot, &self.values, tops, bounds);
+            self.seen[slot.row] = Seen { from: slot.own, to, scale: slot.scale, square: slot.square };
         }
-    }
-
-    /// The nearest centre from the scores of the groups that were looked at; renews the bounds.
-    #[inline(always)]
-    fn judge(&self, x: &Rows, slot: &Slot, values: &[f32], tops: &[Top], size: usize, bounds: &mut [f32]) -> u32 {
-        // A score s is off by at most e, so a distance² of |x|² - 2s by 2e, and the difference of two of them by 4e.
-        let e = self.tiles.rounding(slot.square.sqrt(), slot.span.1 - slot.span.0);
-        let far = |score: f32| slot.square - 2.0 * f64::from(score);
-        let looked = |t: &&Top| t.at != Top::NONE.at;
-        let stays = slot.own != NOWHERE && tops[slot.own as usize / size].at == Top::NONE.at;
-        let (mut to, mut apart) = if stays { (slot.own, slot.apart) } else { (NOWHERE, f64::INFINITY) };
-        let mut rival = f64::INFINITY;
-        for t in tops.iter().filter(looked) {
-            let (first, second) = (far(t.best), far(t.second));
-            if first < apart {
-                rival = apart.min(second);
-                (to, apart) = (t.at, first);
-            } else {
-                rival = rival.min(first);
-            }
-        }
-        let mut high = apart + 2.0 * e;
-        if !apart.is_finite() {
-            // Beyond the range of f32 (the fit refuses such rows): every centre, in f64.
-            return (0..self.centres.rows as u32)
-                .fold((0, f64::INFINITY), |near, c| {
-                    let d = self.exact(x, slot, values, c);
-                    if d < near.1 { (c, d) } else { near }
-                })
-                .0;
-        }
-        if rival <= apart + 4.0 * e {
-            let limit = apart + 4.0 * e;
-            (to, apart) = if stays { (slot.own, slot.apart) } else { (NOWHERE, f64::INFINITY) };
-            for t in tops.iter().filter(looked).filter(|t| far(t.best) <= limit) {
-                let first = t.at as usize / size * size;
-                for c in first as u32..(first + size).min(self.centres.rows) as u32 {
-                    let d = self.exact(x, slot, values, c);
-                    if d < apart || (d == apart && c < to) {
-                        (to, apart) = (c, d);
-                    }
-                }
-            }
-            high = apart;
-        }
-        if bounds.is_empty() {
-            return to;
-        }
-        bounds[0] = (to + 1) as f32;
-        bounds[1] = self.above(high, slot.square);
-        for (low, t) in bounds[2..].iter_mut().zip(tops).filter(|(_, t)| t.at != Top::NONE.at) {
-            let other = if t.at == to { t.second } else { t.best };
-            *low = self.below(far(other) - 2.0 * e, slot.square);
-        }
-        if stays && to != slot.own {
-            let low = &mut bounds[2 + slot.own as usize / size];
-            *low = low.min(self.below(slot.apart, slot.square));
-        }
-        to
+        self.slots.clear();
+        self.values.clear();
     }
 }
 
-/// What rows leave behind in each cell; all of it about the shift.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sums {
-    /// Sum of the rows of each cell (k×d).
-    pub rows: Vec<f64>,
-    /// Rows of each cell.
-    pub counts: Vec<f64>,
-    /// Sum of the rows' squares in each cell.
-    pub squares: Vec<f64>,
+/// Distance² of a waiting row to a centre, in f64.
+#[inline(always)]
+fn exact(cells: &Cells, x: &Rows, slot: &Slot, values: &[f32], centre: u32) -> f64 {
+    let (values, c) = (&values[slot.span.0..slot.span.1], cells.centres.row(centre as usize));
+    match x {
+        Rows::Dense(_) => distance(values, c),
+        Rows::Sparse(x) => {
+            let columns = x.row(slot.row).0;
+            let product: f64 = columns.iter().zip(values).map(|(&j, &v)| f64::from(v) * f64::from(c[j as usize])).sum();
+            (slot.square - 2.0 * product + square(c)).max(0.0)
+        }
+    }
 }
 
-impl Sums {
-    /// Sums of no rows, for k cells.
-    pub fn zero(k: usize, d: usize) -> Self {
-        Self { rows: vec![0.0; k * d], counts: vec![0.0; k], squares: vec![0.0; k] }
-    }
-
-    /// Adds another's.
-    pub fn add(&mut self, other: &Self) {
-        let pairs = [(&mut self.rows, &other.rows), (&mut self.counts, &other.counts), (&mut self.squares, &other.squares)];
-        for (a, b) in pairs {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+/// The nearest centre from the scores of the groups that were looked at; renews the bounds.
+#[inline(always)]
+fn judge(cells: &Cells, x: &Rows, slot: &Slot, values: &[f32], tops: &[Top], bounds: &mut [f32]) -> u32 {
+    // A score s is off by at most e, so a distance² of |x|² - 2s by 2e, and the difference of two of them by 4e.
+    let e = cells.tiles.rounding(slot.square.sqrt(), slot.span.1 - slot.span.0);
+    let far = |score: f32| slot.square - 2.0 * f64::from(score);
+    let looked = |t: &&Top| t.at != Top::NONE.at;
+    let own_group = slot.own as usize / cells.group;
+    let stays = slot.own != NOWHERE && tops[own_group].at == Top::NONE.at;
+    let start = if stays { (slot.own, slot.apart) } else { (NOWHERE, f64::INFINITY) };
+    let (mut to, mut apart) = start;
+    let mut rival = f64::INFINITY;
+    for t in tops.iter().filter(looked) {
+        let (first, second) = (far(t.best), far(t.second));
+        if first < apart {
+            rival = apart.min(second);
+            (to, apart) = (t.at, first);
+        } else {
+            rival = rival.min(first);
         }
     }
-
-    /// Moves every row that changed its cell: out of where it was, if anywhere, and into where it is. Each number is added
-    /// in the order of the rows, so neither threads nor blocks matter.
-    pub fn take(&mut self, frame: Frame, x: &Rows, seen: &[Seen]) {
-        let (k, d) = (self.counts.len(), x.cols());
-        let events = |s: &Seen| [(s.to, 1.0), (s.from, -1.0)].into_iter().take(if s.from == NOWHERE { 1 } else { 2 });
-        let changed = || seen.iter().enumerate().filter(|(_, s)| s.from != s.to);
-        let mut starts = vec![0usize; k + 1];
-        for (_, s) in changed() {
-            for (cell, sign) in events(s) {
-                starts[cell as usize + 1] += 1;
-                self.counts[cell as usize] += sign;
-                self.squares[cell as usize] += sign * s.square;
-            }
-        }
-        for c in 0..k {
-            starts[c + 1] += starts[c];
-        }
-        let mut rows = vec![(0usize, 0f64); starts[k]];
-        let mut next = starts.clone();
-        for (i, s) in changed() {
-            for (cell, sign) in events(s) {
-                rows[next[cell as usize]] = (i, sign);
-                next[cell as usize] += 1;
-            }
-        }
-        let few = k < 4 * rayon::current_num_threads() && matches!(x, Rows::Dense(_));
-        let slab = if few { 128 } else { d };
-        self.rows.par_chunks_mut(d).zip(starts.par_windows(2)).for_each(|(sums, span)| {
-            let rows = &rows[span[0]..span[1]];
-            sums.par_chunks_mut(slab).enumerate().for_each(|(i, sums)| {
-                pulp::Arch::new().dispatch(|| add_rows(sums, i * slab, frame, x, seen, rows));
-            });
+    let nearest = |from: usize, to: usize, start: (u32, f64)| {
+        (from as u32..to as u32).fold(start, |near, c| {
+            let d = exact(cells, x, slot, values, c);
+            if d < near.1 || (d == near.1 && c < near.0) { (c, d) } else { near }
+        })
+    };
+    if !apart.is_finite() {
+        // Beyond the range of f32 (a fit refuses such rows): every centre, in f64.
+        return nearest(0, cells.centres.rows, (0, f64::INFINITY)).0;
+    }
+    let mut high = apart + 2.0 * e;
+    if rival <= apart + 4.0 * e {
+        let limit = apart + 4.0 * e;
+        (to, high) = tops.iter().filter(looked).filter(|t| far(t.best) <= limit).fold(start, |near, t| {
+            let first = t.at as usize / cells.group * cells.group;
+            nearest(first, (first + cells.group).min(cells.centres.rows), near)
         });
     }
+    if bounds.is_empty() {
+        return to;
+    }
+    bounds[0] = (to + 1) as f32;
+    bounds[1] = cells.above(high, slot.square);
+    for (low, t) in bounds[2..].iter_mut().zip(tops).filter(|(_, t)| looked(t)) {
+        let other = if t.at == to { t.second } else { t.best };
+        *low = cells.below(far(other) - 2.0 * e, slot.square);
+    }
+    if stays && to != slot.own {
+        // The centre it left is now one of the others of its group.
+        bounds[2 + own_group] = bounds[2 + own_group].min(cells.below(slot.apart, slot.square));
+    }
+    to
 }
 
-/// sums (columns `from..`) += ± rows, as seen.
+/// The lowest of some numbers, in lanes that become vectors.
 #[inline(always)]
-fn add_rows(sums: &mut [f64], from: usize, frame: Frame, x: &Rows, seen: &[Seen], rows: &[(usize, f64)]) {
-    for &(i, sign) in rows {
-        let scale = seen[i].scale;
-        match x {
-            Rows::Dense(x) if frame.shift.is_empty() => {
-                for (sum, &v) in sums.iter_mut().zip(&x.row(i)[from..]) {
-                    *sum += sign * f64::from(frame.see(v, scale, 0.0));
-                }
-            }
-            Rows::Dense(x) => {
-                for ((sum, &v), &s) in sums.iter_mut().zip(&x.row(i)[from..]).zip(&frame.shift[from..]) {
-                    *sum += sign * f64::from(frame.see(v, scale, s));
-                }
-            }
-            Rows::Sparse(x) => {
-                let (columns, values) = x.row(i);
-                for (&j, &v) in columns.iter().zip(values) {
-                    sums[j as usize] += sign * f64::from(frame.see(v, scale, 0.0));
-                }
-            }
+fn least(x: &[f32]) -> f32 {
+    let (whole, rest) = x.as_chunks::<WIDE>();
+    let mut lanes = [f32::INFINITY; WIDE];
+    for x in whole {
+        for l in 0..WIDE {
+            lanes[l] = if x[l] < lanes[l] { x[l] } else { lanes[l] };
         }
     }
+    lanes.iter().chain(rest).fold(f32::INFINITY, |m, v| if *v < m { *v } else { m })
 }

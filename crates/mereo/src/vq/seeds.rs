@@ -5,6 +5,7 @@ use super::cells::Frame;
 use super::tiles::{Out, Scan, Tiles, WIDE, Waiting, square};
 use crate::mat::{Mat, Rows};
 use crate::rng::Rng;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Rows that a thread takes at a time.
@@ -128,7 +129,7 @@ impl<'a> Pool<'a> {
                 let from = p * PANEL;
                 let n = apart.len() / WIDE;
                 let list: [u32; PANEL] = std::array::from_fn(|i| i as u32);
-                let rows = match &self.sparse {
+                let rows: Waiting = match &self.sparse {
                     None => Waiting::Dense(&self.values[from * self.cols..(from + n) * self.cols]),
                     Some((columns, starts)) => {
                         let row = |i: usize| (&columns[starts[i]..starts[i + 1]], &self.values[starts[i]..starts[i + 1]]);
@@ -137,7 +138,7 @@ impl<'a> Pool<'a> {
                 };
                 let scan = Scan { centres: candidates, tiles: 0..1, rows: &rows, list: &list[..n], out: Out::Scores(apart) };
                 pulp::Arch::new().dispatch(scan);
-                pulp::Arch::new().dispatch(|| self.sum_least(candidates, from, near, apart))
+                pulp::Arch::new().dispatch(SumLeast { pool: self, candidates, from, near, apart })
             })
             .collect();
         let mut totals = [0f64; WIDE];
@@ -146,14 +147,26 @@ impl<'a> Pool<'a> {
         }
         (0..count).fold(0, |best, j| if totals[j] < totals[best] { j } else { best })
     }
+}
 
-    /// Scores become distances², 0 where rounding could have made them; the sum of min(near, distance²) for each candidate.
+/// Scores become distances², 0 where rounding could have made them; the sum of min(near, distance²) for each candidate.
+struct SumLeast<'a> {
+    pool: &'a Pool<'a>,
+    candidates: &'a Tiles,
+    from: usize,
+    near: &'a [f32],
+    apart: &'a mut [f32],
+}
+
+impl WithSimd for SumLeast<'_> {
+    type Output = [f64; WIDE];
     #[inline(always)]
-    fn sum_least(&self, candidates: &Tiles, from: usize, near: &[f32], apart: &mut [f32]) -> [f64; WIDE] {
+    fn with_simd<S: Simd>(self, _: S) -> [f64; WIDE] {
+        let Self { pool, candidates, from, near, apart } = self;
         let mut sums = [0f64; WIDE];
         for (i, apart) in apart.as_chunks_mut::<WIDE>().0.iter_mut().enumerate() {
-            let square = self.squares[from + i];
-            let terms = self.sparse.as_ref().map_or(self.cols, |(_, s)| s[from + i + 1] - s[from + i]);
+            let square = pool.squares[from + i];
+            let terms = pool.sparse.as_ref().map_or(pool.cols, |(_, s)| s[from + i + 1] - s[from + i]);
             let noise = (4.0 * candidates.rounding(square.sqrt(), terms)) as f32;
             let (square, near) = (square as f32, near[from + i]);
             for l in 0..WIDE {

@@ -1,6 +1,8 @@
+use super::tiles::{Out, Scan, Tiles, Top, WIDE, Waiting};
 use super::*;
 use crate::fold::{Fitted, Options, fit};
 use crate::source::Memory;
+use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b, WithSimd};
 
 /// n rows around k planted centres of d columns, `spread` apart from them; the labels too.
 fn planted(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> (Mat, Vec<usize>) {
@@ -18,24 +20,170 @@ fn planted(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> (Mat, Vec<us
     (x, labels)
 }
 
+fn sparse(m: &Mat) -> Csr {
+    let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
+    for i in 0..m.rows {
+        for (j, &v) in m.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
+            csr.indices.push(j as u32);
+            csr.values.push(v);
+        }
+        csr.indptr.push(csr.indices.len() as u64);
+    }
+    csr
+}
+
 fn run(method: &Vq, x: &Mat) -> Fitted<VqModel> {
     fit(method, &Memory::from(x), Options::default()).expect("fit")
+}
+
+fn far(x: &[f32], c: &[f32]) -> f64 {
+    x.iter().zip(c).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
 }
 
 /// Nearest centre by plain loops in f64.
 fn plain(x: &Mat, centres: &Mat) -> (Vec<u32>, f64) {
     let mut inertia = 0.0;
-    let cells = (0..x.rows)
-        .map(|i| {
-            let far = |c: usize| -> f64 {
-                x.row(i).iter().zip(centres.row(c)).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
-            };
-            let best = (0..centres.rows).fold(0, |b, c| if far(c) < far(b) { c } else { b });
-            inertia += far(best);
-            best as u32
-        })
-        .collect();
-    (cells, inertia)
+    let nearest = |i: usize| {
+        let near = |b: usize, c: usize| if far(x.row(i), centres.row(c)) < far(x.row(i), centres.row(b)) { c } else { b };
+        let best = (0..centres.rows).fold(0, near);
+        inertia += far(x.row(i), centres.row(best));
+        best as u32
+    };
+    ((0..x.rows).map(nearest).collect(), inertia)
+}
+
+#[test]
+fn scores_agree_with_plain_loops_for_every_vector_length() {
+    let mut r = rng(1, 0, 0);
+    for (n, d, k) in [(1, 1, 1), (13, 3, 17), (7, 64, 16), (6, 513, 33), (20, 1030, 50)] {
+        let mut random = |rows: usize| Mat { rows, cols: d, data: (0..rows * d).map(|_| r.normal() as f32).collect() };
+        let (x, c) = (random(n), random(k));
+        let csr = sparse(&x);
+        let tiles = Tiles::new(&c);
+        let dense = Waiting::Dense(&x.data);
+        let view = csr.view();
+        let Rows::Sparse(rows) = &view else { unreachable!() };
+        let thin = Waiting::Sparse((0..n).map(|i| rows.row(i)).collect());
+        let list: Vec<u32> = (0..n as u32).rev().collect();
+        for (kind, rows) in [&dense, &thin].into_iter().enumerate() {
+            for lanes in [0, 1, 4, 8, 16] {
+                let mut tops = vec![Top::NONE; n];
+                let out = Out::Tops(&mut tops);
+                let scan = Scan { centres: &tiles, tiles: 0..k.div_ceil(WIDE), rows, list: &list, out };
+                match lanes {
+                    0 => pulp::Arch::new().dispatch(scan),
+                    1 => scan.with_simd(Scalar),
+                    4 => scan.with_simd(Scalar128b),
+                    8 => scan.with_simd(Scalar256b),
+                    _ => scan.with_simd(Scalar512b),
+                }
+                for (&i, top) in list.iter().zip(&tops) {
+                    let row = x.row(i as usize);
+                    let score = |c: &[f32]| (crate::linalg::dot(row, row) - far(row, c)) / 2.0;
+                    let mut want: Vec<(f64, u32)> = (0..k).map(|a| (score(c.row(a)), a as u32)).collect();
+                    want.sort_by(|a, b| b.0.total_cmp(&a.0));
+                    let off = tiles.rounding(crate::linalg::dot(row, row).sqrt(), d);
+                    assert!(off < 2e-4 * d as f64);
+                    assert_eq!(top.at, want[0].1, "{n} {d} {k}, kind {kind}, {lanes} lanes");
+                    assert!((f64::from(top.best) - want[0].0).abs() < off);
+                    assert!(k == 1 || (f64::from(top.second) - want[1].0).abs() < off);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_equal_scores_the_first_wins() {
+    let centres = Mat { rows: 40, cols: 2, data: [[5.0, 5.0], [1.0, 2.0]].concat().repeat(20) };
+    let x = Mat { rows: 3, cols: 2, data: vec![1.0, 2.0, 0.0, 0.0, 9.0, 9.0] };
+    let model = VqModel { atoms: centres, counts: vec![0; 40], inertia: 0.0, metric: VqMetric::Euclidean };
+    assert_eq!(model.assign(&x.view()).expect("dense"), [1, 1, 0]);
+    assert_eq!(model.assign(&sparse(&x).view()).expect("sparse"), [1, 1, 0]);
+}
+
+/// Passes from a given start, as the driver makes them; checks every pass against plain loops.
+fn passes(method: &Vq, state: &mut VqState, x: &Mat, memo: &mut [f32], count: usize) -> Vec<(f64, f64)> {
+    let mut losses = Vec::new();
+    for pass in 0..count {
+        let frame = state.frame(false);
+        let seen = Cells::new(frame, &state.centres, &state.moved).settle(&x.view(), memo);
+        let mut shifted = x.clone();
+        for row in shifted.data.chunks_exact_mut(x.cols) {
+            row.iter_mut().zip(&state.shift).for_each(|(v, s)| *v -= s);
+        }
+        let (want, _) = plain(&shifted, &state.centres);
+        for (i, (s, w)) in seen.iter().zip(want).enumerate() {
+            let (got, least) =
+                (far(shifted.row(i), state.centres.row(s.to as usize)), far(shifted.row(i), state.centres.row(w as usize)));
+            assert!(got <= least * (1.0 + 1e-12), "pass {pass}, row {i}: {got} in cell {}, {least} in {w}", s.to);
+        }
+        let skipped = seen.iter().filter(|s| s.square == 0.0 && s.from == s.to).count() as f64 / x.rows as f64;
+        let mut sums = method.zero(state);
+        if memo.is_empty() {
+            sums.whole.take(frame, &x.view(), &seen);
+        } else {
+            sums.rows = [x.rows as f64, seen.iter().filter(|s| s.from == NOWHERE).count() as f64];
+            sums.change.take(frame, &x.view(), &seen);
+        }
+        let progress = method.update(state, sums).expect("update");
+        losses.push((progress.loss, skipped));
+        if progress.done {
+            break;
+        }
+    }
+    losses
+}
+
+#[test]
+fn every_pass_is_exact_and_the_bounds_skip_most_of_it() {
+    let (clouds, _) = planted(3000, 12, 30, 0.4, 5);
+    let mut r = rng(2, 0, 0);
+    // Small whole numbers: rows that are equal, and rows that are as far from one centre as from another.
+    let grid = Mat { rows: 2000, cols: 3, data: (0..6000).map(|_| r.below(5) as f32).collect() };
+    // Close together, far away: products of the raw numbers would say nothing.
+    let mut offset = clouds.clone();
+    offset.data.iter_mut().for_each(|v| *v = *v * 1e-2 + 3000.0);
+    for (name, x, k, skip) in [("clouds", &clouds, 70, 0.5), ("grid", &grid, 20, 0.0), ("offset", &offset, 70, 0.5)] {
+        let method = Vq { k, tol: 0.0, seed: 4, sample: Some(k.max(200)), ..Vq::default() };
+        let shape = Shape { rows: x.rows, cols: x.cols };
+        let mut state = method.init(&x.view().slice(0, 200), shape, 0).expect("init");
+        let mut memo = vec![0.0; x.rows * cells::memo_width(k)];
+        let losses = passes(&method, &mut state, x, &mut memo, 60);
+        assert!(losses.len() > 2, "{name}");
+        assert!(losses.windows(2).all(|w| w[1].0 <= w[0].0 * (1.0 + 1e-12)), "{name} {losses:?}");
+        assert!(losses.last().expect("a pass").1 >= skip, "{name} {losses:?}");
+    }
+}
+
+#[test]
+fn passes_agree_with_scikit_learn() {
+    let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/vq.json")).expect("json");
+    let numbers = |v: &serde_json::Value| -> Vec<f32> {
+        v.as_array().expect("array").iter().map(|v| v.as_f64().expect("number") as f32).collect()
+    };
+    let (n, d) = (golden["rows"].as_u64().expect("rows") as usize, golden["cols"].as_u64().expect("cols") as usize);
+    let x = Mat::new(n, d, numbers(&golden["x"])).expect("x");
+    let start = Mat::new(9, d, numbers(&golden["start"])).expect("start");
+    let method = Vq { k: 9, tol: 0.0, ..Vq::default() };
+    for count in [1, 3, 300] {
+        let want = &golden[format!("after {count}")];
+        for width in [0, cells::memo_width(9)] {
+            let mut state = VqState::at(start.clone(), vec![0.0; d]);
+            let losses = passes(&method, &mut state, &x, &mut vec![0.0; n * width], count);
+            for (a, b) in state.centres.data.iter().zip(numbers(&want["centres"])) {
+                assert!((a - b).abs() < 1e-5, "after {count}: {a} {b}");
+            }
+            let inertia = want["inertia"].as_f64().expect("inertia");
+            let (cells, mine) = plain(&x, &state.centres);
+            assert!((mine / inertia - 1.0).abs() < 1e-6, "after {count}: {mine} {inertia}");
+            assert_eq!(cells.iter().map(|c| *c as f32).collect::<Vec<_>>(), numbers(&want["labels"]));
+            if count == 300 {
+                let reported = losses.last().expect("a pass").0 * (n * d) as f64;
+                assert!((reported / inertia - 1.0).abs() < 1e-9, "{reported} {inertia}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -54,5 +202,238 @@ fn planted_clusters_are_found() {
         let (want, inertia) = plain(&x, &fitted.model.atoms);
         assert_eq!(cells, want);
         assert!((fitted.model.inertia / inertia - 1.0).abs() < 1e-6, "{} {inertia}", fitted.model.inertia);
+        assert!(fitted.model.counts.windows(2).all(|w| w[0] >= w[1]));
+        assert_eq!(fitted.model.counts.iter().sum::<u64>(), n as u64);
     }
+}
+
+#[test]
+fn blocks_threads_and_memory_do_not_matter() {
+    let (x, _) = planted(3000, 20, 25, 0.5, 8);
+    let method = Vq { k: 40, sample: Some(500), ..Vq::default() };
+    let whole = run(&method, &x);
+    assert!(whole.curve.len() > 5);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
+        assert_eq!(pool.install(|| run(&method, &x)).model, whole.model, "{threads} threads");
+    }
+    for step in [1, 97] {
+        let cut = fit(&method, &Memory::cut(x.view(), step), Options::default()).expect("fit");
+        assert_eq!(cut.model, whole.model, "blocks of {step}");
+    }
+    let short = fit(&method, &Memory::from(&x), Options { memory: Some(1000), ..Options::default() }).expect("fit");
+    assert_eq!(short.curve.len(), whole.curve.len());
+    assert_eq!(short.model.counts, whole.model.counts);
+    assert_eq!(short.model.atoms, whole.model.atoms);
+}
+
+#[test]
+fn workers_with_and_without_room_for_the_memo_agree() {
+    let (x, _) = planted(900, 6, 8, 0.5, 2);
+    let method = Vq { k: 12, sample: Some(100), ..Vq::default() };
+    let whole = run(&method, &x);
+    let shape = Shape { rows: 900, cols: 6 };
+    let sample = crate::fold::draw(&Memory::from(&x), 100, 0).expect("sample").to_mat();
+    let mut state = method.init(&sample.view(), shape, 0).expect("init");
+    let mut memo = vec![0.0; 500 * cells::memo_width(12)];
+    loop {
+        let mut sums = method.zero(&state);
+        method.observe(&state, &x.view().slice(0, 500), 0, &mut memo, &mut sums).expect("observe");
+        method.observe(&state, &x.view().slice(500, 900), 500, &mut [], &mut sums).expect("observe");
+        if method.update(&mut state, sums).expect("update").done {
+            break;
+        }
+    }
+    assert_eq!(method.model(state.clone()).expect("model").atoms, whole.model.atoms);
+    // A run that is resumed with its memo gone starts its sums anew.
+    let mut sums = method.zero(&state);
+    memo.fill(0.0);
+    method.observe(&state, &x.view().slice(0, 500), 0, &mut memo, &mut sums).expect("observe");
+    method.observe(&state, &x.view().slice(500, 900), 500, &mut [], &mut sums).expect("observe");
+    method.update(&mut state, sums).expect("update");
+    assert_eq!(state.counts.iter().sum::<f64>(), 900.0);
+}
+
+#[test]
+fn sparse_rows_agree_with_dense_ones() {
+    let (mut x, _) = planted(800, 30, 9, 0.3, 6);
+    x.data.iter_mut().for_each(|v| *v = if *v < 0.5 { 0.0 } else { *v });
+    for metric in [VqMetric::Euclidean, VqMetric::Spherical] {
+        let keep: Vec<usize> = (0..x.rows).filter(|i| x.row(*i).iter().any(|v| *v != 0.0)).collect();
+        let x = Mat { rows: keep.len(), cols: 30, data: keep.iter().flat_map(|i| x.row(*i).to_vec()).collect() };
+        let csr = sparse(&x);
+        let method = Vq { k: 9, metric, n_init: 2, ..Vq::default() };
+        let dense = run(&method, &x).model;
+        let thin = fit(&method, &Memory::from(&csr), Options::default()).expect("fit").model;
+        assert_eq!(dense.counts, thin.counts);
+        assert!((dense.inertia / thin.inertia - 1.0).abs() < 1e-6, "{} {}", dense.inertia, thin.inertia);
+        for (a, b) in dense.atoms.data.iter().zip(&thin.atoms.data) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+        let (a, b) = (dense.encode(&x.view()).expect("codes"), dense.encode(&csr.view()).expect("codes"));
+        let (Codes::Sparse(a), Codes::Sparse(b)) = (a, b) else { panic!("codes are sparse") };
+        assert_eq!(a.indices, b.indices);
+        assert!(a.values.iter().zip(&b.values).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+}
+
+#[test]
+fn empty_cells_get_half_of_the_heaviest() {
+    let (x, _) = planted(400, 5, 4, 0.1, 1);
+    let method = Vq { k: 4, tol: 0.0, ..Vq::default() };
+    let best = run(&Vq { n_init: 5, ..method.clone() }, &x).model.inertia;
+    // All but one of the centres are where no row is.
+    let mut centres = Mat::zeros(4, 5);
+    centres.data[5..].fill(1e3);
+    let mut state = VqState::at(centres, vec![0.0; 5]);
+    let mut memo = vec![0.0; 400 * cells::memo_width(4)];
+    let losses = passes(&method, &mut state, &x, &mut memo, 100);
+    assert!(state.counts.iter().all(|c| *c > 0.0), "{:?}", state.counts);
+    assert!(state.inertia <= best * 1.0001 || losses.len() > 3, "{} {best}", state.inertia);
+    assert!(losses.windows(2).all(|w| w[1].0 <= w[0].0 * (1.0 + 1e-12)), "{losses:?}");
+    assert!(losses.last().expect("a pass").0 < 0.5 * losses[0].0, "{losses:?}");
+}
+
+#[test]
+fn fewer_different_rows_than_cells_end_well() {
+    let three = Mat { rows: 30, cols: 2, data: [[0.0, 0.0], [1.0, 5.0], [1e6, -2.0]].concat().repeat(10) };
+    let constant = Mat { rows: 50, cols: 3, data: vec![0.1; 150] };
+    for (x, k) in [(&three, 7), (&three, 30), (&constant, 1), (&constant, 5), (&constant, 50)] {
+        for memory in [None, Some(0)] {
+            let method = Vq { k, tol: 0.0, ..Vq::default() };
+            let fitted = fit(&method, &Memory::from(x), Options { memory, ..Options::default() }).expect("fit");
+            assert!(fitted.curve.len() <= 3, "{:?}", fitted.curve);
+            assert!(fitted.model.atoms.data.iter().all(|v| v.is_finite()));
+            let back = fitted.model.decode(&fitted.model.encode(&x.view()).expect("encode")).expect("decode");
+            assert!(back.data.iter().zip(&x.data).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs()), "k = {k}");
+        }
+    }
+}
+
+#[test]
+fn one_cell_is_the_mean_and_as_many_as_rows_are_the_rows() {
+    let (x, _) = planted(60, 1, 3, 1.0, 4);
+    let one = run(&Vq { k: 1, ..Vq::default() }, &x).model;
+    let mean = x.data.iter().map(|v| f64::from(*v)).sum::<f64>() / 60.0;
+    assert!((f64::from(one.atoms.data[0]) - mean).abs() < 1e-6);
+    let all = run(&Vq { k: 60, ..Vq::default() }, &x).model;
+    assert!(all.inertia < 1e-10, "{}", all.inertia);
+}
+
+#[test]
+fn spherical_sees_directions_only() {
+    let (x, labels) = planted(500, 10, 6, 0.1, 9);
+    let mut scaled = x.clone();
+    let mut r = rng(3, 0, 0);
+    for i in 0..500 {
+        let s = (3.0 * r.normal()).exp() as f32;
+        scaled.row_mut(i).iter_mut().for_each(|v| *v *= s);
+    }
+    let method = Vq { k: 6, metric: VqMetric::Spherical, n_init: 3, tol: 0.0, ..Vq::default() };
+    let model = run(&method, &scaled).model;
+    let cells = model.assign(&scaled.view()).expect("assign");
+    assert_eq!(cells, model.assign(&x.view()).expect("assign"));
+    for a in 0..6 {
+        assert!((crate::linalg::dot(model.atoms.row(a), model.atoms.row(a)) - 1.0).abs() < 1e-6);
+    }
+    for (i, j) in (0..500).flat_map(|i| (0..i).map(move |j| (i, j))) {
+        assert_eq!(labels[i] == labels[j], cells[i] == cells[j]);
+    }
+    // Each centre is the direction of the sum of its unit rows, and the inertia the sum of 1 - cos.
+    let norm = |v: &[f32]| crate::linalg::dot(v, v).sqrt();
+    let mut inertia = 0.0;
+    let mut sums = vec![0f64; 60];
+    for i in 0..500 {
+        let c = cells[i] as usize;
+        inertia += 1.0 - crate::linalg::dot(x.row(i), model.atoms.row(c)) / norm(x.row(i));
+        for j in 0..10 {
+            sums[c * 10 + j] += f64::from(x.row(i)[j]) / norm(x.row(i));
+        }
+    }
+    assert!((model.inertia / inertia - 1.0).abs() < 1e-4, "{} {inertia}", model.inertia);
+    for (a, sum) in sums.chunks_exact(10).enumerate() {
+        let length = sum.iter().map(|s| s * s).sum::<f64>().sqrt();
+        assert!(sum.iter().zip(model.atoms.row(a)).all(|(s, c)| (s / length - f64::from(*c)).abs() < 1e-6));
+    }
+    // A reconstruction is the projection on the codeword.
+    let back = model.decode(&model.encode(&scaled.view()).expect("encode")).expect("decode");
+    for i in 0..500 {
+        let atom = model.atoms.row(cells[i] as usize);
+        let left: Vec<f32> = scaled.row(i).iter().zip(back.row(i)).map(|(a, b)| a - b).collect();
+        assert!(crate::linalg::dot(&left, atom).abs() < 1e-5 * norm(scaled.row(i)));
+    }
+}
+
+#[test]
+fn bad_rows_and_parameters_name_the_fix() {
+    let (x, _) = planted(40, 3, 2, 0.1, 1);
+    let said = |method: Vq, x: &Mat| fit(&method, &Memory::from(x), Options::default()).expect_err("refused").to_string();
+    assert!(said(Vq { k: 41, ..Vq::default() }, &x).contains("k = 41 exceeds the 40 rows; lower k"));
+    assert!(said(Vq { k: 0, ..Vq::default() }, &x).contains("at least 1"));
+    assert!(said(Vq { n_init: 0, ..Vq::default() }, &x).contains("n_init"));
+    assert!(said(Vq { max_passes: 0, ..Vq::default() }, &x).contains("max_passes"));
+    assert!(said(Vq { tol: f64::NAN, ..Vq::default() }, &x).contains("tol"));
+    assert!(said(Vq { k: 9, sample: Some(8), ..Vq::default() }, &x).contains("sample of 8 rows"));
+    let mut zero = x.clone();
+    zero.row_mut(17).fill(0.0);
+    let spherical = Vq { k: 2, metric: VqMetric::Spherical, ..Vq::default() };
+    assert!(said(spherical.clone(), &zero).contains("row 17"));
+    let mut huge = x.clone();
+    huge.row_mut(3)[1] = 1e30;
+    assert!(said(Vq { k: 2, ..Vq::default() }, &huge).contains("rescale"));
+    // A model is asked about rows that no fit would take: an answer, and no panic.
+    for method in [spherical, Vq { k: 2, ..Vq::default() }] {
+        let model = run(&method, &x).model;
+        for bad in [0.0, 1e38, f32::NAN, f32::INFINITY] {
+            let cells = model.assign(&Mat { rows: 1, cols: 3, data: vec![bad; 3] }.view()).expect("assign");
+            assert!(cells[0] < 2);
+        }
+        assert!(model.assign(&Rows::dense(3, &[])).expect("no rows").is_empty());
+        assert!(model.assign(&Rows::dense(2, &[0.0; 4])).expect_err("width").to_string().contains("2 columns"));
+    }
+}
+
+#[test]
+fn tiny_numbers_are_told_apart() {
+    let (mut x, labels) = planted(200, 4, 3, 0.01, 7);
+    x.data.iter_mut().for_each(|v| *v *= 1e-25);
+    let model = run(&Vq { k: 3, n_init: 3, ..Vq::default() }, &x).model;
+    let cells = model.assign(&x.view()).expect("assign");
+    for i in 1..200 {
+        assert_eq!(labels[i] == labels[0], cells[i] == cells[0], "row {i}");
+    }
+}
+
+#[test]
+fn a_model_survives_its_file() {
+    let (x, _) = planted(100, 4, 3, 0.1, 7);
+    for metric in [VqMetric::Euclidean, VqMetric::Spherical] {
+        let model = run(&Vq { k: 3, metric, ..Vq::default() }, &x).model;
+        let mut bag = Bag::default();
+        model.save(&mut bag);
+        assert_eq!(VqModel::load(&bag).expect("load"), model);
+    }
+}
+
+/// Lee & Seung's comparison: 49 codewords for the CBCL faces leave an RMSE of .1266 (measured, k-means of scikit-learn).
+#[test]
+fn faces_of_cbcl() {
+    let root = std::env::var("MEREO_TEST_DATA").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into());
+    let path = std::path::Path::new(&root).join("cbcl/faces_2429x361_u8.npy");
+    let Ok(bytes) = std::fs::read(&path) else {
+        println!("skipped: {} is not there", path.display());
+        return;
+    };
+    let pixels = &bytes[bytes.len() - 2429 * 361..];
+    let mut x = Mat { rows: 2429, cols: 361, data: pixels.iter().map(|p| f32::from(*p)).collect() };
+    for face in x.data.chunks_exact_mut(361) {
+        let mean = face.iter().sum::<f32>() / 361.0;
+        let sd = (face.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 361.0).sqrt();
+        for v in face {
+            *v = ((*v - mean) / sd * 0.25 + 0.25).clamp(0.0, 1.0);
+        }
+    }
+    let fitted = run(&Vq { k: 49, ..Vq::default() }, &x);
+    let rmse = fitted.curve.last().expect("a pass").loss.sqrt();
+    assert!((rmse / 0.1266 - 1.0).abs() < 0.03, "RMSE {rmse}");
 }

@@ -99,6 +99,24 @@ pub(super) enum Out<'a> {
     Scores(&'a mut [f32]),
 }
 
+impl Out<'_> {
+    /// Puts away the scores of item `i` of the list with tile `t`.
+    #[inline(always)]
+    fn put<S: Simd, const V: usize>(&mut self, simd: S, i: usize, t: usize, scores: [S::f32s; V]) {
+        match self {
+            Self::Tops(tops) => {
+                let mut top = best_two::<S, V>(simd, scores);
+                top.at += (t * WIDE) as u32;
+                tops[i].meet(top);
+            }
+            Self::Scores(out) => {
+                let (out, _) = S::as_mut_simd_f32s(&mut out[i * WIDE..(i + 1) * WIDE]);
+                out.copy_from_slice(&scores);
+            }
+        }
+    }
+}
+
 /// Scores of the rows in `list` with tiles `tiles`.
 pub(super) struct Scan<'a, 'b> {
     /// The centres.
@@ -132,35 +150,26 @@ impl Scan<'_, '_> {
         for t in self.tiles.clone() {
             let (tile, half) = self.centres.tile(t);
             let (tile, _) = S::as_simd_f32s(tile);
-            let mut top = |i: usize, scores: [S::f32s; V]| match &mut self.out {
-                Out::Tops(tops) => {
-                    let mut top = best_two::<S, V>(simd, scores);
-                    top.at += (t * WIDE) as u32;
-                    tops[i].meet(top);
-                }
-                Out::Scores(out) => {
-                    let (out, _) = S::as_mut_simd_f32s(&mut out[i * WIDE..(i + 1) * WIDE]);
-                    out.copy_from_slice(&scores);
-                }
-            };
             match self.rows {
                 Waiting::Dense(x) => {
                     let d = self.centres.cols;
                     for (at, list) in self.list.chunks(TALL).enumerate() {
-                        let rows: [&[f32]; TALL] = std::array::from_fn(|r| {
+                        let mut rows: [&[f32]; TALL] = [&[]; TALL];
+                        for r in 0..TALL {
                             let i = list[r.min(list.len() - 1)] as usize;
-                            &x[i * d..(i + 1) * d]
-                        });
+                            rows[r] = &x[i * d..(i + 1) * d];
+                        }
                         let scores = products::<S, V, U>(simd, rows, tile, half);
                         for r in 0..list.len() {
-                            top(at * TALL + r, scores[r]);
+                            self.out.put::<S, V>(simd, at * TALL + r, t, scores[r]);
                         }
                     }
                 }
                 Waiting::Sparse(x) => {
                     for (at, &i) in self.list.iter().enumerate() {
                         let (columns, values) = x[i as usize];
-                        top(at, products_sparse::<S, V>(simd, columns, values, tile, half));
+                        let scores = products_sparse::<S, V>(simd, columns, values, tile, half);
+                        self.out.put::<S, V>(simd, at, t, scores);
                     }
                 }
             }
@@ -181,14 +190,17 @@ fn products<S: Simd, const V: usize, const U: usize>(
     let d = tile.len() / V;
     for from in (0..d).step_by(CHUNK) {
         let to = (from + CHUNK).min(d);
-        let rows: [&[f32]; TALL] = std::array::from_fn(|r| &rows[r][from..to]);
+        let mut part = rows;
+        for r in 0..TALL {
+            part[r] = &rows[r][from..to];
+        }
         let tile = &tile[from * V..to * V];
         let mut acc = [[[zero; V]; TALL]; U];
         let whole = (to - from) / U * U;
         for p in (0..whole).step_by(U) {
             for u in 0..U {
                 for r in 0..TALL {
-                    let a = simd.splat_f32s(rows[r][p + u]);
+                    let a = simd.splat_f32s(part[r][p + u]);
                     for v in 0..V {
                         acc[u][r][v] = simd.mul_add_e_f32s(a, tile[(p + u) * V + v], acc[u][r][v]);
                     }
@@ -197,7 +209,7 @@ fn products<S: Simd, const V: usize, const U: usize>(
         }
         for p in whole..to - from {
             for r in 0..TALL {
-                let a = simd.splat_f32s(rows[r][p]);
+                let a = simd.splat_f32s(part[r][p]);
                 for v in 0..V {
                     acc[0][r][v] = simd.mul_add_e_f32s(a, tile[p * V + v], acc[0][r][v]);
                 }
@@ -244,7 +256,11 @@ fn products_sparse<S: Simd, const V: usize>(
 #[inline(always)]
 fn start<S: Simd, const V: usize>(simd: S, half: &[f32]) -> [S::f32s; V] {
     let (half, _) = S::as_simd_f32s(half);
-    std::array::from_fn(|v| simd.neg_f32s(half[v]))
+    let mut out = [simd.splat_f32s(0.0); V];
+    for v in 0..V {
+        out[v] = simd.neg_f32s(half[v]);
+    }
+    out
 }
 
 /// The two highest of 16 scores; the first of equal ones is the best.
@@ -253,14 +269,7 @@ fn best_two<S: Simd, const V: usize>(simd: S, scores: [S::f32s; V]) -> Top {
     const PLACES: [f32; WIDE] = [0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.];
     let (lanes, _) = S::as_simd_f32s(&PLACES);
     let none = simd.splat_f32s(f32::NEG_INFINITY);
-    let highest = |s: [S::f32s; V]| {
-        let mut m = s[0];
-        for v in 1..V {
-            m = simd.max_f32s(m, s[v]);
-        }
-        simd.reduce_max_f32s(m)
-    };
-    let best = highest(scores);
+    let best = highest::<S, V>(simd, scores);
     let all = simd.splat_f32s(best);
     let mut first = simd.splat_f32s(WIDE as f32 - 1.0);
     for v in 0..V {
@@ -269,8 +278,20 @@ fn best_two<S: Simd, const V: usize>(simd: S, scores: [S::f32s; V]) -> Top {
     }
     let at = simd.reduce_min_f32s(first);
     let chosen = simd.splat_f32s(at);
-    let second = highest(std::array::from_fn(|v| simd.select_f32s(simd.equal_f32s(lanes[v], chosen), none, scores[v])));
-    Top { best, second, at: at as u32 }
+    let mut others = scores;
+    for v in 0..V {
+        others[v] = simd.select_f32s(simd.equal_f32s(lanes[v], chosen), none, scores[v]);
+    }
+    Top { best, second: highest::<S, V>(simd, others), at: at as u32 }
+}
+
+#[inline(always)]
+fn highest<S: Simd, const V: usize>(simd: S, scores: [S::f32s; V]) -> f32 {
+    let mut m = scores[0];
+    for v in 1..V {
+        m = simd.max_f32s(m, scores[v]);
+    }
+    simd.reduce_max_f32s(m)
 }
 
 /// Sum of squares, in f64.
