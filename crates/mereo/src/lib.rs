@@ -39,7 +39,7 @@ pub mod vq;
 pub use error::{Error, Result};
 pub use mat::{Csr, Mat, Rows};
 pub use model::{Codes, Model};
-pub use nmf::{Nmf, NmfInit, NmfModel, NmfSolver};
+pub use nmf::{Nmf, NmfInit, NmfLoss, NmfModel, NmfSolver};
 pub use pca::{Pca, PcaModel, PcaSolver};
 pub use prepare::{Pipeline, Recipe};
 pub use vq::{Vq, VqMetric, VqModel};

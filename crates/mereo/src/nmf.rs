@@ -2,15 +2,39 @@
 //!
 //! X (n×d) ≈ W (n×k) · H (k×d), nothing negative anywhere. The atoms are the rows of H, the codes the rows of W. What can
 //! only add can't cancel, so atoms tend to be parts: mouths and noses where principal components are ghostly faces
-//! (Lee & Seung 1999).
+//! (Lee & Seung 1999, where V = Xᵀ, W = our Hᵀ and H = our Wᵀ).
 //!
-//! Objective: ½‖X − WH‖²; the reported loss is the mean squared error an entry, known to about 1e-6 of the mean square.
+//! Objective, and the reported loss, for each entry of X:
 //!
-//! In the loop, [`Method::observe`] improves the weights of its rows for fixed H and leaves Σwᵀw and Σxᵀw behind;
-//! [`Method::update`] improves H on those sums alone, from which the loss falls out as well.
+//! - [`NmfSolver::Hals`] and [`NmfSolver::Mu`]: the mean of (x − wh)², of the pass's weights and its new atoms. It is known to
+//!   about 1e-7 of the mean of x².
+//! - [`NmfSolver::LeeSeung`] and [`NmfSolver::MuKl`]: the mean of x·ln(x/wh) − x + wh, the generalised Kullback–Leibler
+//!   divergence, of the pass's weights and the atoms they were found for. The atoms of the next pass are better.
 //!
-//! Cost of a pass: 4ndk flops (sparse rows: 4k for every stored entry) and a few k² for every row and column. Memory: the
-//! sums (d×k, f64), and k numbers a row between passes, which [`NmfSolver::Hals`] can do without.
+//! A pass is one iteration. [`Method::observe`] improves the weights of its rows for fixed H and leaves sums behind;
+//! [`Method::update`] improves H on those alone: with Σwᵀw and Σxᵀw that is coordinate descent (HALS) or Frobenius
+//! multiplicative updates to the letter, and the loss falls out of the same sums. The 1999 rules begin with the atoms, so in
+//! their first pass the weights stay as they started: after p passes the atoms have had p iterations, and the loss is
+//! that of p − 1 whole ones.
+//!
+//! Zeros are absorbing for products: multiplicative solvers started from plain [`NmfInit::Nndsvd`], which is full of zeros, end far
+//! from where they end otherwise (relative error .28 instead of .21 on the faces of the 1999 paper). Use
+//! [`NmfInit::Nndsvda`] or [`NmfInit::Random`] with them.
+//!
+//! Cost of a pass: 4ndk flops (divergence: 8ndk; sparse rows: for each stored entry in place of each nd) and a few k² for every row
+//! and column. Memory: the sums (d×k, f64), twice the atoms, and k numbers a row between passes. HALS can do without those:
+//! it then solves every row to a tolerance in every pass, which costs more and ends at another, equally good answer.
+//!
+//! ```
+//! use mereo::{Model, Nmf, fold, source::Memory, Mat};
+//! # fn main() -> mereo::Result<()> {
+//! let x = Mat::new(4, 3, vec![1.0, 2.0, 0.0, 2.0, 4.0, 0.0, 0.0, 0.0, 3.0, 1.0, 2.0, 3.0])?;
+//! let fitted = fold::fit(&Nmf { k: 2, ..Nmf::default() }, &Memory::from(&x), fold::Options::default())?;
+//! let codes = fitted.model.encode(&x.view())?;
+//! let back = fitted.model.decode(&codes)?;
+//! assert!(x.data.iter().zip(&back.data).all(|(a, b)| (a - b).abs() < 0.01));
+//! # Ok(()) }
+//! ```
 
 use crate::error::{Error, Result};
 use crate::fold::{Memo, Method, Plan, Progress, Shape, State, Stats};
@@ -20,11 +44,16 @@ use crate::model::{self, Codes, Model};
 use crate::source;
 use crate::store::Bag;
 use hals::{Effort, Quadratic};
+use product::Packed;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+mod encode;
+mod given;
 mod hals;
 mod init;
+mod multiplicative;
+mod product;
 
 /// How W and H are improved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +62,32 @@ pub enum NmfSolver {
     /// Squared error, by coordinate descent (accelerated HALS, Gillis & Glineur 2012): the fastest by far.
     #[default]
     Hals,
+    /// Squared error, by multiplicative updates (Lee & Seung 2001).
+    Mu,
+    /// Kullback–Leibler divergence, by multiplicative updates (Lee & Seung 2001).
+    MuKl,
+    /// Kullback–Leibler divergence with atoms that sum to one, as in Lee & Seung 1999.
+    LeeSeung,
+}
+
+impl NmfSolver {
+    /// What is minimised.
+    pub fn loss(self) -> NmfLoss {
+        match self {
+            Self::Hals | Self::Mu => NmfLoss::Squared,
+            Self::MuKl | Self::LeeSeung => NmfLoss::KullbackLeibler,
+        }
+    }
+}
+
+/// What a fit minimises, and an encoding of unseen rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NmfLoss {
+    /// Σ (x − wh)²
+    Squared,
+    /// Σ x·ln(x/wh) − x + wh
+    KullbackLeibler,
 }
 
 /// Where a fit starts.
@@ -42,13 +97,14 @@ pub enum NmfInit {
     /// |N(0, 1)|·√(mean/k) for both factors, as in scikit-learn.
     #[default]
     Random,
-    /// Singular vectors, with zeros where they are negative. Multiplicative solvers never leave a zero: take another start for them.
+    /// The non-negative parts of the leading singular vectors (Boutsidis & Gallopoulos 2008), of at most 16,384 rows or 4k.
+    /// Needs k ≤ min(n, d).
     Nndsvd,
-    /// The same, with the data's mean in place of zeros.
+    /// The same, with the mean of the data in place of zeros.
     Nndsvda,
-    /// The same, with small noise in place of zeros.
+    /// The same, with |N(0, 1)|·mean/100 in place of zeros.
     Nndsvdar,
-    /// Atoms of one's own; see [`Nmf::given`].
+    /// The atoms of [`Nmf::given`]. Weights start at √(mean/k), or for HALS at their first sweep.
     Given,
 }
 
@@ -56,13 +112,13 @@ pub enum NmfInit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nmf {
-    /// Number of atoms (k).
+    /// Number of atoms (k): at most max(n, d).
     pub k: usize,
     /// How W and H are improved.
     pub solver: NmfSolver,
     /// Where the fit starts.
     pub init: NmfInit,
-    /// The first atoms (k×d) of [`NmfInit::Given`], in the units of the data; weights start at random.
+    /// First atoms (k×d) for [`NmfInit::Given`]. Serialised as a fingerprint, read from rows of numbers.
     #[serde(with = "given")]
     pub given: Option<Mat>,
     /// Coordinate sweeps for each pair of products; [`NmfSolver::Hals`] only.
@@ -71,7 +127,8 @@ pub struct Nmf {
     pub max_passes: usize,
     /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`.
     pub tol: f64,
-    /// Encoding: a row's weights are done when no step would change the row's fit by more than this share.
+    /// Encoding: a row is done when no slope is further than this share from where it should be: of the largest slope at
+    /// no weights (squared error), or of the atom's sum (divergence). What f32 can't resolve, about 1e-6, is not asked for.
     pub encode_tol: f64,
     /// Encoding: coordinate sweeps at most for each row.
     pub encode_max: usize,
@@ -96,82 +153,40 @@ impl Default for Nmf {
     }
 }
 
-impl Nmf {
-    /// Refuses a start that the data's shape, or what was given, can't provide.
-    fn check_start(&self, Shape { rows: n, cols: d }: Shape) -> Result<()> {
-        let k = self.k;
-        match (self.init, &self.given) {
-            (NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar, _) if k > n.min(d) => Err(Error::parameter(format!(
-                "k = {k} exceeds the {} singular vectors of {n} rows of {d} columns; lower k or start from init random",
-                n.min(d)
-            ))),
-            (NmfInit::Given, None) => Err(Error::parameter("init given needs the atoms to start from; set given")),
-            (NmfInit::Given, Some(h)) if (h.rows, h.cols) != (k, d) => Err(Error::parameter(format!(
-                "the given atoms are {}×{}; k = {k} atoms of {d} columns are needed",
-                h.rows, h.cols
-            ))),
-            (NmfInit::Given, Some(h)) if h.data.iter().any(|v| !v.is_finite() || *v < 0.0) => {
-                Err(Error::parameter("the given atoms hold a negative or non-finite number; set such entries to 0"))
-            }
-            (init, Some(_)) if init != NmfInit::Given => {
-                Err(Error::parameter("atoms are given, but init is not given; set init to given, or leave the atoms out"))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Given atoms are written as their shape and a fingerprint: enough to tell two fits apart, and no second copy in every file.
-mod given {
-    use crate::mat::Mat;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    #[allow(clippy::ref_option)] // serde's signature
-    pub(super) fn serialize<S: Serializer>(given: &Option<Mat>, to: S) -> Result<S::Ok, S::Error> {
-        let print = |m: &Mat| {
-            // FNV-1a over the bits.
-            let hash = |h: u64, v: &f32| (h ^ u64::from(v.to_bits())).wrapping_mul(0x0100_0000_01b3);
-            format!("{}x{} {:016x}", m.rows, m.cols, m.data.iter().fold(0xcbf2_9ce4_8422_2325, hash))
-        };
-        given.as_ref().map(print).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Mat>, D::Error> {
-        match Option::<String>::deserialize(from)? {
-            None => Ok(None),
-            Some(print) => Err(D::Error::custom(format!("atoms {print} were given and are not stored; give them again"))),
-        }
-    }
-}
-
 /// What a fit of an NMF has learned so far.
 #[derive(Debug, Clone)]
 pub struct NmfState {
-    /// Hᵀ (d×k), in units in which the data has a mean of about 1: a pixel's share in every atom lies together.
+    /// Hᵀ (d×k), in units in which the data has a mean of about 1: a column's share in every atom lies together.
     h: Mat,
     /// H·Hᵀ (k×k).
     gram: Vec<f32>,
+    /// Σ_j H (k).
+    sums: Vec<f64>,
     /// Passes so far.
     pass: u64,
-    /// How much of the data each atom accounts for (k): ‖w‖.
+    /// Of the last pass: ‖w‖ of every atom (squared error) or Σw (divergence).
     weight: Vec<f64>,
     /// Data times this (a power of 4) has a mean of about 1.
     scale: f32,
     /// Mean of the scaled data, as the sample has it.
     mean: f64,
-    /// How rows find their first weights, if not at random; only before the first pass.
-    projection: Option<init::Projection>,
+    /// Of the scaled data, from the first pass: Σx², Σx, Σ x·ln x − x.
+    totals: [f64; 3],
+    /// F of Lee & Seung 1999, in units of the data; divergence only.
+    likelihood: Option<f64>,
+    /// Where NNDSVD takes a row's first weights from (d×k); empty for other starts, and after the first pass.
+    project: Mat,
 }
 
 /// The sums of one pass.
 #[derive(Debug, Clone)]
 pub struct NmfStats {
-    /// Σ xᵀw (d×k), of scaled data.
+    /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x/wh. (d×k)
     xw: Vec<f64>,
-    /// Σ wᵀw (k×k).
+    /// Squared error: Σ wᵀw (k×k). Divergence: Σ w (k).
     ww: Vec<f64>,
-    /// Σx² of scaled data, and the number of entries.
-    sums: [f64; 2],
+    /// In the first pass Σx², Σx, Σ x·ln x − x of scaled data; then Σ wh − x·ln(wh), and the number of entries.
+    sums: [f64; 5],
 }
 
 impl Stats for NmfStats {
@@ -180,11 +195,15 @@ impl Stats for NmfStats {
     }
 }
 
-/// Least value of an entry of H while it is fitted, in units in which the data has a mean of about 1: rounding to zero
-/// would be for ever (Gillis & Glineur 2012). The model has zeros instead.
+/// Least value of an entry of H during HALS, in units in which the data has a mean of about 1: an atom that rounds to zeros
+/// would stay there (Gillis & Glineur 2012). The model has zeros instead.
 const FLOOR: f32 = 1e-16;
+/// Rows whose two products are formed one after the other: a whole number of runs of the sums over rows.
+const PIECE: usize = 3 * product::DEPTH;
 /// Larger numbers could overflow a sum of f32 products.
 const LARGEST: f32 = 1e30;
+/// Without a memo, rows are solved anew in every pass, so well that the next pass need not know of this one.
+const ALONE: Effort = Effort { sweeps: 500, tol: 1e-4 };
 
 impl Method for Nmf {
     type State = NmfState;
@@ -207,19 +226,17 @@ impl Method for Nmf {
                 "k = {k} exceeds both the {n} rows and the {d} columns; lower k to at most {limit}"
             )));
         }
-        self.check_start(shape)?;
-        if self.sweeps == 0 || self.max_passes == 0 || self.encode_max == 0 {
-            return Err(Error::parameter(format!(
-                "sweeps = {}, max_passes = {} and encode_max = {} must each be at least 1",
-                self.sweeps, self.max_passes, self.encode_max
-            )));
+        for (name, count) in [("sweeps", self.sweeps), ("max_passes", self.max_passes), ("encode_max", self.encode_max)] {
+            if count == 0 {
+                return Err(Error::parameter(format!("{name} = 0 does nothing; give at least 1")));
+            }
         }
         for (name, tol) in [("tol", self.tol), ("encode_tol", self.encode_tol)] {
             if !(0.0..1.0).contains(&tol) {
                 return Err(Error::parameter(format!("{name} = {tol} must be at least 0 and below 1")));
             }
         }
-        Ok(())
+        init::check(self, shape)
     }
 
     fn plan(&self) -> Plan {
@@ -227,7 +244,10 @@ impl Method for Nmf {
     }
 
     fn memo(&self) -> Memo {
-        Memo::Cache(self.k)
+        match self.solver {
+            NmfSolver::Hals => Memo::Cache(self.k),
+            NmfSolver::Mu | NmfSolver::MuKl | NmfSolver::LeeSeung => Memo::Kept(self.k),
+        }
     }
 
     fn seed(&self) -> u64 {
@@ -235,7 +255,7 @@ impl Method for Nmf {
     }
 
     fn sample(&self, _: Shape) -> usize {
-        init::SAMPLE.max(4 * self.k)
+        init::sample(self)
     }
 
     fn accept(&self, x: &Rows, first: u64) -> Result<()> {
@@ -256,98 +276,182 @@ impl Method for Nmf {
 
     fn zero(&self, state: &NmfState) -> NmfStats {
         let (d, k) = (state.h.rows, state.h.cols);
-        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; k * k], sums: [0.0; 2] }
+        let pairs = if self.solver.loss() == NmfLoss::Squared { k * k } else { k };
+        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], sums: [0.0; 5] }
     }
 
     fn observe(&self, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], into: &mut NmfStats) -> Result<()> {
-        let (n, d, k) = (x.rows(), x.cols(), self.k);
+        let k = self.k;
+        let fresh = state.pass == 0;
+        let scale = f64::from(state.scale);
+        if fresh {
+            let totals = totals(x, scale, self.solver.loss() == NmfLoss::KullbackLeibler);
+            into.sums.iter_mut().zip(totals).for_each(|(s, t)| *s += t);
+        }
+        into.sums[4] += (x.rows() * x.cols()) as f64;
+
         let kept = !memo.is_empty();
-        let mut own = if kept { Vec::new() } else { vec![0f32; n * k] };
+        let mut own = if kept { Vec::new() } else { vec![0f32; x.rows() * k] };
         let w = if kept { memo } else { &mut own };
-        if kept && state.pass == 0 {
+        if kept && fresh {
             init::weights(self, state, x, first, w);
         }
-        let mut b = linalg::rows_times(x, &state.h);
-        b.data.par_iter_mut().for_each(|b| *b *= state.scale);
-        let problem = Quadratic { k, gram: &state.gram, floor: 0.0 };
-        // Without a memo every pass solves its rows anew, so well that the next pass need not know of it.
-        let effort = if kept { Effort { sweeps: self.sweeps, tol: 0.0 } } else { Effort { sweeps: 500, tol: 1e-4 } };
-        problem.refine(w, &b.data, effort);
+        if self.solver.loss() == NmfLoss::KullbackLeibler {
+            let factors = multiplicative::Factors::new(state, x);
+            if !(fresh && self.solver == NmfSolver::LeeSeung) {
+                factors.weights(x, w);
+            }
+            into.sums[3] += factors.add_atoms(&mut into.xw, x, w);
+            (0..k).for_each(|a| into.ww[a] += column_sum(w, k, a));
+            return Ok(());
+        }
 
-        add_products(&mut into.xw, x, w, k, f64::from(state.scale));
-        add_products(&mut into.ww, &Rows::dense(k, w), w, k, 1.0);
-        into.sums[0] += linalg::sum_squares(x) * f64::from(state.scale).powi(2);
-        into.sums[1] += (n * d) as f64;
+        let h = Packed::new(&state.h.data, k);
+        let problem = Quadratic::new(k, &state.gram, 0.0);
+        let gram = Packed::new(&state.gram, k);
+        let effort = if kept { Effort { sweeps: self.sweeps, tol: 0.0 } } else { ALONE };
+        // Both products of a piece are formed while it is near.
+        for (i, w) in w.chunks_mut(PIECE * k).enumerate() {
+            let n = w.len() / k;
+            let x = x.slice(i * PIECE, i * PIECE + n);
+            let take = take(n);
+            w.par_chunks_mut(take * k).enumerate().for_each(|(i, w)| {
+                let mut b = vec![0f32; w.len()];
+                product::rows_times(&mut b, &x.slice(i * take, i * take + w.len() / k), &h);
+                b.iter_mut().for_each(|b| *b *= state.scale);
+                match self.solver {
+                    NmfSolver::Hals => problem.refine(w, &b, effort),
+                    _ => multiplicative::weights_squared(w, &b, &gram),
+                }
+            });
+            product::add_transposed(&mut into.xw, &x, w, k, scale);
+            product::add_transposed(&mut into.ww, &Rows::dense(k, w), w, k, 1.0);
+        }
         Ok(())
     }
 
     fn update(&self, state: &mut NmfState, s: NmfStats) -> Result<Progress> {
         let k = self.k;
-        let as_f32 = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<f32>>();
-        let problem = Quadratic { k, gram: &as_f32(&s.ww), floor: FLOOR };
-        problem.refine(&mut state.h.data, &as_f32(&s.xw), Effort { sweeps: self.sweeps, tol: 0.0 });
-        let gram = state.gram();
+        if state.pass == 0 {
+            state.totals = [s.sums[0], s.sums[1], s.sums[2]];
+        }
+        state.pass += 1;
+        state.project = Mat::default();
+        let (scale, entries) = (f64::from(state.scale), s.sums[4]);
+        if self.solver.loss() == NmfLoss::KullbackLeibler {
+            let [_, total, constant] = state.totals;
+            let loss = (constant + s.sums[3]).max(0.0);
+            // x·ln(wh) of the data itself is less by ln(scale), and all of it by the scale.
+            state.likelihood = Some(-(s.sums[3] + total * scale.ln()) / scale);
+            state.weight.clone_from(&s.ww);
+            state.h.data.par_chunks_mut(k).zip(s.xw.par_chunks(k)).for_each(|(h, xw)| {
+                for ((h, &above), &below) in h.iter_mut().zip(xw).zip(&s.ww) {
+                    let below = if self.solver == NmfSolver::LeeSeung { 1.0 } else { below };
+                    // An atom that no row uses has nothing to learn from.
+                    if below > 0.0 {
+                        let new = f64::from(*h) * above / below;
+                        *h = if new < f64::from(multiplicative::TINY) { 0.0 } else { new as f32 };
+                    }
+                }
+            });
+            if self.solver == NmfSolver::LeeSeung {
+                state.unit_sums();
+            }
+            state.derive();
+            return Ok(Progress { loss: loss / entries / scale, done: false });
+        }
+
+        if self.solver == NmfSolver::Hals {
+            let ww = as_f32(&s.ww);
+            let problem = Quadratic::new(k, &ww, FLOOR);
+            let effort = Effort { sweeps: self.sweeps, tol: 0.0 };
+            let take = take(state.h.rows);
+            let pieces = state.h.data.par_chunks_mut(take * k).zip(s.xw.par_chunks(take * k));
+            pieces.for_each(|(h, b)| problem.refine(h, &as_f32(b), effort));
+        } else {
+            multiplicative::atoms_squared(&mut state.h.data, &s.xw, &s.ww, k);
+        }
+        let gram = state.derive();
         let cross: f64 = state.h.data.iter().zip(&s.xw).map(|(&h, &b)| f64::from(h) * b).sum();
         let square: f64 = gram.iter().zip(&s.ww).map(|(g, w)| g * w).sum();
-        let scale = f64::from(state.scale);
-        let loss = (s.sums[0] - 2.0 * cross + square).max(0.0) / s.sums[1] / (scale * scale);
-        state.gram = as_f32(&gram);
         state.weight = (0..k).map(|a| s.ww[a * k + a].sqrt()).collect();
-        state.pass += 1;
-        state.projection = None;
-        Ok(Progress { loss, done: false })
+        let loss = (state.totals[0] - 2.0 * cross + square).max(0.0);
+        Ok(Progress { loss: loss / entries / (scale * scale), done: false })
     }
 
     fn model(&self, state: NmfState) -> Result<NmfModel> {
-        Ok(NmfModel::new(state.atoms(), self.encode_tol, self.encode_max))
+        let loss = self.solver.loss();
+        Ok(NmfModel::new(state.atoms(loss), loss, state.likelihood, self.encode_tol, self.encode_max))
     }
 }
 
-/// into (d×k, f64) += scale · xᵀ·w with w (n×k); sparse rows cost their stored entries only.
-fn add_products(into: &mut [f64], x: &Rows, w: &[f32], k: usize, scale: f64) {
-    let (n, d) = (x.rows(), x.cols());
-    if n * d == 0 {
-        return;
-    }
-    let mut sums = vec![0.0; d * k];
-    linalg::fold_panels(&mut sums, n, |from, to, part| {
-        let w = &w[from * k..to * k];
-        match x.slice(from, to) {
-            Rows::Dense(x) => linalg::mul_tn(part, &x.data, w, (d, to - from, k), linalg::Into::Replace),
-            Rows::Sparse(x) => {
-                part.fill(0.0);
-                for (i, w) in w.chunks_exact(k).enumerate() {
-                    let (columns, values) = x.row(i);
-                    for (&j, &v) in columns.iter().zip(values) {
-                        linalg::axpy(&mut part[j as usize * k..][..k], v, w);
-                    }
-                }
-            }
-        }
+/// How many of n rows a thread takes at once: whole tiles of the sweeps and of the products where there are many, a share for
+/// every thread where there are few. What a row becomes does not depend on it.
+fn take(n: usize) -> usize {
+    n.div_ceil(rayon::current_num_threads()).next_multiple_of(6).clamp(6, 192)
+}
+
+fn as_f32(v: &[f64]) -> Vec<f32> {
+    v.iter().map(|&v| v as f32).collect()
+}
+
+/// Σx², Σx, and if asked for Σ x·ln x − x, of the data times `scale`.
+fn totals(x: &Rows, scale: f64, logs: bool) -> [f64; 3] {
+    let parts = x.values().par_chunks(1 << 14).map(|c| {
+        c.iter()
+            .map(|&v| f64::from(v) * scale)
+            .filter(|v| *v > 0.0)
+            .fold([0.0; 3], |[squares, sum, log], v| [squares + v * v, sum + v, if logs { log + v * v.ln() - v } else { 0.0 }])
     });
-    into.iter_mut().zip(&sums).for_each(|(t, s)| *t += scale * s);
+    parts.collect::<Vec<_>>().iter().fold([0.0; 3], |t, p| [t[0] + p[0], t[1] + p[1], t[2] + p[2]])
+}
+
+/// Sum of a column of a matrix with k columns.
+fn column_sum(w: &[f32], k: usize, a: usize) -> f64 {
+    w.iter().skip(a).step_by(k).map(|&w| f64::from(w)).sum()
+}
+
+/// hᵀh (k×k) of a matrix with k columns.
+fn gram(h: &Mat) -> Vec<f64> {
+    let mut gram = vec![0.0; h.cols * h.cols];
+    product::add_transposed(&mut gram, &h.view(), &h.data, h.cols, 1.0);
+    gram
 }
 
 impl NmfState {
-    /// H·Hᵀ (k×k) of H as it stands.
-    fn gram(&self) -> Vec<f64> {
-        let k = self.h.cols;
-        let mut gram = vec![0.0; k * k];
-        add_products(&mut gram, &self.h.view(), &self.h.data, k, 1.0);
+    /// Brings what follows from H up to date; returns H·Hᵀ (k×k) in full precision.
+    fn derive(&mut self) -> Vec<f64> {
+        let gram = gram(&self.h);
+        self.gram = as_f32(&gram);
+        self.sums = (0..self.h.cols).map(|a| column_sum(&self.h.data, self.h.cols, a)).collect();
         gram
     }
 
-    /// The atoms (k×d), each of unit norm, by falling share in the data.
-    fn atoms(&self) -> Mat {
+    /// Scales every atom to a sum of one; an atom of zeros stays.
+    fn unit_sums(&mut self) {
+        let k = self.h.cols;
+        let over: Vec<f64> =
+            (0..k).map(|a| column_sum(&self.h.data, k, a)).map(|s| if s > 0.0 { 1.0 / s } else { 0.0 }).collect();
+        self.h.data.par_chunks_mut(k).for_each(|h| {
+            h.iter_mut().zip(&over).for_each(|(h, o)| *h = (f64::from(*h) * o) as f32);
+        });
+    }
+
+    /// The atoms (k×d), of unit norm (squared error) or unit sum (divergence), by falling share in the data.
+    fn atoms(&self, loss: NmfLoss) -> Mat {
         let mut h = self.h.transpose();
         h.data.iter_mut().for_each(|v| *v = if *v <= FLOOR { 0.0 } else { *v });
-        let norms: Vec<f64> = (0..h.rows).map(|a| linalg::dot(h.row(a), h.row(a)).sqrt()).collect();
+        let size = |row: &[f32]| match loss {
+            NmfLoss::Squared => linalg::dot(row, row).sqrt(),
+            NmfLoss::KullbackLeibler => row.iter().map(|&v| f64::from(v)).sum(),
+        };
+        let sizes: Vec<f64> = (0..h.rows).map(|a| size(h.row(a))).collect();
+        let share = |a: usize| sizes[a] * self.weight[a];
         let mut order: Vec<usize> = (0..h.rows).collect();
-        let share = |a: usize| norms[a] * self.weight[a];
         order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
         let mut atoms = Mat::zeros(h.rows, h.cols);
-        for (to, &from) in order.iter().enumerate().filter(|(_, from)| norms[**from] > 0.0) {
-            let unit = 1.0 / norms[from];
+        for (to, &from) in order.iter().enumerate().filter(|(_, from)| sizes[**from] > 0.0) {
+            let unit = 1.0 / sizes[from];
             atoms.row_mut(to).iter_mut().zip(h.row(from)).for_each(|(t, &v)| *t = (f64::from(v) * unit) as f32);
         }
         atoms
@@ -357,63 +461,78 @@ impl NmfState {
 impl State for NmfState {
     fn save(&self, bag: &mut Bag) {
         bag.put_mat("h", &self.h);
+        bag.put_mat("project", &self.project);
         bag.put_f64("weight", &self.weight);
         bag.put_f64("units", &[f64::from(self.scale), self.mean]);
+        bag.put_f64("totals", &self.totals);
         bag.put("pass", self.pass);
-        if let Some(p) = &self.projection {
-            let mut inner = Bag::default();
-            p.save(&mut inner);
-            bag.nest("projection", inner);
-        }
+        bag.put_f64("likelihood", self.likelihood.as_slice());
     }
 
     fn load(bag: &Bag) -> Result<Self> {
+        let damaged = |what: &str| Error::data(format!("the checkpoint's `{what}` has the wrong size; it is damaged"));
         let units = bag.f64("units")?;
-        let [scale, mean] = units[..] else { return Err(Error::data("the checkpoint's `units` must be two numbers")) };
-        let h = bag.mat("h")?;
-        let weight = bag.f64("weight")?;
+        let [scale, mean] = units[..] else { return Err(damaged("units")) };
+        let totals = bag.f64("totals")?.try_into().map_err(|_| damaged("totals"))?;
+        let (h, weight) = (bag.mat("h")?, bag.f64("weight")?);
         if weight.len() != h.cols {
-            return Err(Error::data(format!("the checkpoint has {} weights for {} atoms", weight.len(), h.cols)));
+            return Err(damaged("weight"));
         }
-        let projection = bag.nested("projection").ok().map(|b| init::Projection::load(&b)).transpose()?;
-        let pass = bag.get("pass")?;
-        let mut state = Self { h, gram: Vec::new(), pass, weight, scale: scale as f32, mean, projection };
-        state.gram = state.gram().iter().map(|&v| v as f32).collect();
+        let mut state = Self {
+            h,
+            gram: Vec::new(),
+            sums: Vec::new(),
+            pass: bag.get("pass")?,
+            weight,
+            scale: scale as f32,
+            mean,
+            totals,
+            likelihood: bag.f64("likelihood")?.first().copied(),
+            project: bag.mat("project")?,
+        };
+        state.derive();
         Ok(state)
     }
 }
 
 /// A fitted NMF.
 ///
-/// Atoms have unit Euclidean norm, so a weight is in the units of the data; they are ordered by ‖w‖·‖h‖ over
-/// the data of the fit, the largest first. An atom that died is all zeros, and last.
+/// Atoms have unit Euclidean norm (squared error) or unit sum (divergence), so a weight is in the units of the data: the
+/// length, or the total, of what its atom adds. They are ordered by the size of what they add over the data of the fit,
+/// ‖w‖·‖h‖ or Σw·Σh, the largest first. An atom that died is all zeros.
 #[derive(Debug, Clone)]
 pub struct NmfModel {
     /// The parts (k×d).
     pub parts: Mat,
+    /// What an encoding minimises.
+    pub loss: NmfLoss,
+    /// F of Lee & Seung 1999, Σ x·ln(wh) − wh over the data of the fit, at the last pass; divergence only.
+    pub likelihood: Option<f64>,
     /// See [`Nmf::encode_tol`].
     pub encode_tol: f64,
     /// See [`Nmf::encode_max`].
     pub encode_max: usize,
-    /// Hᵀ (d×k).
-    turned: Mat,
+    /// Hᵀ, to multiply rows by (d×k).
+    turned: std::sync::Arc<Packed>,
     /// H·Hᵀ (k×k).
     gram: Vec<f32>,
+    /// Σ_j H (k).
+    sums: Vec<f64>,
 }
 
 impl NmfModel {
-    fn new(parts: Mat, encode_tol: f64, encode_max: usize) -> Self {
+    fn new(parts: Mat, loss: NmfLoss, likelihood: Option<f64>, encode_tol: f64, encode_max: usize) -> Self {
         let turned = parts.transpose();
-        let k = parts.rows;
-        let mut gram = vec![0.0; k * k];
-        add_products(&mut gram, &turned.view(), &turned.data, k, 1.0);
-        let gram = gram.iter().map(|&v| v as f32).collect();
-        Self { parts, encode_tol, encode_max, turned, gram }
+        let gram = as_f32(&gram(&turned));
+        let sums = (0..parts.rows).map(|a| parts.row(a).iter().map(|&v| f64::from(v)).sum()).collect();
+        let turned = std::sync::Arc::new(Packed::new(&turned.data, parts.rows));
+        Self { parts, loss, likelihood, encode_tol, encode_max, turned, gram, sums }
     }
 
     /// Reads what [`Model::save`] wrote.
     pub fn load(bag: &Bag) -> Result<Self> {
-        Ok(Self::new(bag.mat("parts")?, bag.get("encode_tol")?, bag.get("encode_max")?))
+        let likelihood = bag.f64("likelihood")?.first().copied();
+        Ok(Self::new(bag.mat("parts")?, bag.get("loss")?, likelihood, bag.get("encode_tol")?, bag.get("encode_max")?))
     }
 }
 
@@ -426,12 +545,24 @@ impl Model for NmfModel {
         &self.parts
     }
 
+    /// The best non-negative weights (n×k) of each row, to [`Nmf::encode_tol`]; a row's weights depend on that row alone. An
+    /// error if a number is negative (divergence), or the columns don't fit.
     fn encode(&self, x: &Rows) -> Result<Codes> {
         model::check_width(x, self.parts.cols)?;
-        let b = linalg::rows_times(x, &self.turned);
-        let mut w = Mat::zeros(b.rows, b.cols);
-        let problem = Quadratic { k: b.cols, gram: &self.gram, floor: 0.0 };
-        problem.refine(&mut w.data, &b.data, Effort { sweeps: self.encode_max, tol: self.encode_tol as f32 });
+        let k = self.parts.rows;
+        if self.loss == NmfLoss::KullbackLeibler {
+            source::check_nonnegative(x, 0, "the divergence is of numbers of at least 0; shift or rescale the rows")?;
+            return Ok(Codes::Dense(encode::divergence(x, &self.parts, &self.sums, self.encode_tol, self.encode_max)));
+        }
+        let mut w = Mat::zeros(x.rows(), k);
+        let problem = Quadratic::new(k, &self.gram, 0.0);
+        let effort = Effort { sweeps: self.encode_max, tol: (self.encode_tol as f32).max(1e-6) };
+        let take = take(x.rows());
+        w.data.par_chunks_mut(take * k).enumerate().for_each(|(i, w)| {
+            let mut b = vec![0f32; w.len()];
+            product::rows_times(&mut b, &x.slice(i * take, i * take + w.len() / k), &self.turned);
+            problem.refine(w, &b, effort);
+        });
         Ok(Codes::Dense(w))
     }
 
@@ -441,6 +572,8 @@ impl Model for NmfModel {
 
     fn save(&self, bag: &mut Bag) {
         bag.put_mat("parts", &self.parts);
+        bag.put("loss", self.loss);
+        bag.put_f64("likelihood", self.likelihood.as_slice());
         bag.put("encode_tol", self.encode_tol);
         bag.put("encode_max", self.encode_max);
     }

@@ -247,7 +247,6 @@ fn memo_dropped_same_answer<M: Method>(case: &Case<M>, tol: f64) {
     assert!((last(&with) - last(&without)).abs() <= tol * last(&with), "losses {} and {}", last(&with), last(&without));
 }
 
-#[allow(dead_code)]
 fn memo_needed_is_said<M: Method>(case: &Case<M>) {
     assert!(matches!(case.method.memo(), Memo::Kept(_)));
     let short = fit(&case.method, &Memory::new(case.data.view()), Options { memory: Some(0), ..Options::default() });
@@ -566,5 +565,75 @@ laws!(
         bad_input_names_the_fix,
         negative_data_is_refused,
         bad_k_names_the_fix(|k| Nmf { k, ..Nmf::default() }, &[(0, &["k = 0"]), (201, &["201", "200", "lower k"])]),
+    ]
+);
+
+const MULTIPLICATIVE: usize = 300;
+
+fn multiplicative(solver: NmfSolver) -> Case<Nmf> {
+    let mut case = nmf(solver);
+    case.method.max_passes = MULTIPLICATIVE;
+    case
+}
+
+laws!(
+    nmf_mu_laws,
+    multiplicative(NmfSolver::Mu),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.05),
+        memo_needed_is_said,
+        planted_truth_is_found(0.97),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_mu_kl_laws,
+    multiplicative(NmfSolver::MuKl),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        memo_needed_is_said,
+        planted_truth_is_found(0.97),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_lee_seung_laws,
+    multiplicative(NmfSolver::LeeSeung),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        memo_needed_is_said,
+        planted_truth_is_found(0.97),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
     ]
 );

@@ -8,27 +8,22 @@
 //! Tiles of [`LANES`] rows are turned so that a vector register holds one coordinate of many rows; nothing is summed
 //! across lanes, so what a row becomes depends on that row alone. A sweep costs 2k² flops a row.
 
-// SIMD helpers must melt into the caller, which is compiled anew for every instruction set.
-#![allow(clippy::inline_always)]
-
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 /// Rows of a tile: four registers of AVX-512.
 pub(super) const LANES: usize = 64;
 /// Registers that are worked on together: enough to hide the latency of a multiply-add, few enough to stay in registers.
 const GROUP: usize = 4;
-/// Rows that a thread takes at once.
-const TAKE: usize = 4 * LANES;
 
 /// The problem that all rows share.
 pub(super) struct Quadratic<'a> {
-    /// Number of coordinates (k).
-    pub k: usize,
+    k: usize,
     /// G (k×k), symmetric.
-    pub gram: &'a [f32],
+    gram: &'a [f32],
+    /// 1 / `G_aa`, or 0 for a dead coordinate.
+    inverse: Vec<f32>,
     /// The least value of a coordinate: 0, or a little more so that nothing dies by rounding.
-    pub floor: f32,
+    floor: f32,
 }
 
 /// How long to sweep.
@@ -41,28 +36,32 @@ pub(super) struct Effort {
     pub tol: f32,
 }
 
-impl Quadratic<'_> {
-    /// Improves all rows of `w` (n×k) for their `b` (n×k), from where they stand. A coordinate with `G_aa = 0` keeps its value.
+impl<'a> Quadratic<'a> {
+    /// A problem with k coordinates and Gram matrix `gram` (k×k).
+    pub fn new(k: usize, gram: &'a [f32], floor: f32) -> Self {
+        let largest = (0..k).fold(0f32, |m, a| m.max(gram[a * k + a]));
+        let inverse = (0..k)
+            .map(|a| gram[a * k + a])
+            // An atom 10¹⁵ times smaller than the largest is dead: its quotient would be noise.
+            .map(|g| if g > largest * 1e-30 && g >= f32::MIN_POSITIVE { 1.0 / g } else { 0.0 })
+            .collect();
+        Self { k, gram, inverse, floor }
+    }
+
+    /// Improves all rows of `w` (n×k) for their `b` (n×k), from where they stand, on this thread. A coordinate whose
+    /// `G_aa` is 0 keeps its value.
     pub fn refine(&self, w: &mut [f32], b: &[f32], effort: Effort) {
         let k = self.k;
         if k == 0 {
             return;
         }
-        let largest = (0..k).fold(0f32, |m, a| m.max(self.gram[a * k + a]));
-        let inverse: Vec<f32> = (0..k)
-            .map(|a| self.gram[a * k + a])
-            // An atom 10¹⁵ times smaller than the largest is dead: its quotient would be noise.
-            .map(|g| if g > largest * 1e-30 && g >= f32::MIN_POSITIVE { 1.0 / g } else { 0.0 })
-            .collect();
-        w.par_chunks_mut(TAKE * k).zip(b.par_chunks(TAKE * k)).for_each(|(w, b)| {
-            let mut tile = Tile { w: vec![0.0; k * LANES], b: vec![0.0; k * LANES] };
-            for (w, b) in w.chunks_mut(LANES * k).zip(b.chunks(LANES * k)) {
-                tile.load(w, b, k);
-                let shared = Shared { k, gram: self.gram, inverse: &inverse, floor: self.floor };
-                Arch::new().dispatch(Sweep { shared, effort, w: &mut tile.w, b: &tile.b });
-                tile.store(w, k);
-            }
-        });
+        let shared = Shared { k, gram: self.gram, inverse: &self.inverse, floor: self.floor };
+        let mut tile = Tile { w: vec![0.0; k * LANES], b: vec![0.0; k * LANES] };
+        for (w, b) in w.chunks_mut(LANES * k).zip(b.chunks(LANES * k)) {
+            tile.load(w, b, k);
+            Arch::new().dispatch(Sweep { shared, effort, w: &mut tile.w, b: &tile.b });
+            tile.store(w, k);
+        }
     }
 }
 
@@ -241,7 +240,7 @@ mod tests {
             let (gram, b) = problem(n, k, 1);
             let mut w = vec![0.5f32; n * k];
             let mut plain: Vec<f64> = vec![0.5; n * k];
-            Quadratic { k, gram: &gram, floor: 1e-3 }.refine(&mut w, &b, Effort { sweeps: 3, tol: 0.0 });
+            Quadratic::new(k, &gram, 1e-3).refine(&mut w, &b, Effort { sweeps: 3, tol: 0.0 });
             for _ in 0..3 {
                 for i in 0..n {
                     for a in 0..k {
@@ -262,7 +261,7 @@ mod tests {
         let (n, k) = (150, 9);
         let (gram, b) = problem(n, k, 2);
         let effort = Effort { sweeps: 5000, tol: 1e-6 };
-        let q = Quadratic { k, gram: &gram, floor: 0.0 };
+        let q = Quadratic::new(k, &gram, 0.0);
         let mut w = vec![0.0; n * k];
         q.refine(&mut w, &b, effort);
         for i in 0..n {

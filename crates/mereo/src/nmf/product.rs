@@ -1,0 +1,431 @@
+//! The two products of a pass, X·Hᵀ and XᵀW, with few columns and a fixed order of addition.
+//!
+//! General products choose their blocking by shape, so a row's result can depend on its neighbours. Here every number is a
+//! sum in one order, in runs of [`DEPTH`]: a row gives the same bits alone, in any block, on any number of threads. Runs
+//! are f32; sums over rows are f64 from run to run, which is what the loss owes its digits to.
+
+use crate::mat::{Rows, SparseRows};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+/// Terms that are added in f32 before their sum moves on.
+pub(super) const DEPTH: usize = 256;
+/// Columns of a row that are added in f32 before their sum moves on.
+const RUN: usize = 512;
+/// Rows of a register tile: with four registers a row, 24 sums in flight.
+const M: usize = 6;
+/// Columns of a packed tile: four registers of AVX-512.
+pub(super) const TILE: usize = 64;
+/// Columns are padded to a whole register.
+const PAD: usize = 16;
+
+/// The right factor of a product (rows × cols), in tiles of 64 columns, padded and aligned to whole cache lines.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub rows: usize,
+    pub cols: usize,
+    data: Aligned,
+}
+
+/// Numbers that start at a cache line.
+#[derive(Debug)]
+struct Aligned {
+    start: usize,
+    data: Vec<f32>,
+}
+
+impl Aligned {
+    fn zeros(len: usize) -> Self {
+        let data = vec![0f32; len + PAD];
+        let start = data.as_ptr().align_offset(4 * PAD).min(PAD);
+        Self { start, data }
+    }
+    fn get(&self) -> &[f32] {
+        &self.data[self.start..]
+    }
+    fn get_mut(&mut self) -> &mut [f32] {
+        &mut self.data[self.start..]
+    }
+}
+
+impl Packed {
+    /// From a row-major matrix (rows × cols).
+    pub fn new(from: &[f32], cols: usize) -> Self {
+        let rows = from.len().checked_div(cols).unwrap_or(0);
+        let mut packed = Self { rows, cols, data: Aligned::zeros(rows * cols.next_multiple_of(PAD)) };
+        for tile in 0..cols.div_ceil(TILE) {
+            let (at, width) = packed.place(tile);
+            let real = width.min(cols - tile * TILE);
+            let to = &mut packed.data.get_mut()[at..at + rows * width];
+            for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(cols)) {
+                to[..real].copy_from_slice(&from[tile * TILE..][..real]);
+            }
+        }
+        packed
+    }
+
+    /// Where a tile of columns starts, and its padded width.
+    fn place(&self, tile: usize) -> (usize, usize) {
+        let width = (self.cols - tile * TILE).next_multiple_of(PAD).min(TILE);
+        (self.rows * tile * TILE, width)
+    }
+
+    fn tile(&self, tile: usize) -> (&[f32], usize) {
+        let (at, width) = self.place(tile);
+        (&self.data.get()[at..at + self.rows * width], width)
+    }
+}
+
+/// out (n × b.cols) ← x (n×d) · b (d × b.cols), on this thread. What a row becomes depends on that row alone.
+pub(super) fn rows_times(out: &mut [f32], x: &Rows, b: &Packed) {
+    match x {
+        Rows::Dense(x) => {
+            if out.is_empty() {
+                return;
+            }
+            out.fill(0.0);
+            Arch::new().dispatch(Dense { out, x: &x.data, b, tiles: 0..b.cols.div_ceil(TILE), padded: false });
+        }
+        Rows::Sparse(x) => Arch::new().dispatch(Sparse { out, x, b }),
+    }
+}
+
+/// into (d×k, f64) += scale · xᵀ·w, with x (n×d) and w (n×k). Rows are added in runs of [`DEPTH`] from the first on.
+pub(super) fn add_transposed(into: &mut [f64], x: &Rows, w: &[f32], k: usize, scale: f64) {
+    let d = x.cols();
+    if into.is_empty() || w.is_empty() {
+        return;
+    }
+    match x {
+        Rows::Dense(x) => {
+            into.par_chunks_mut(TILE * k).enumerate().for_each(|(tile, into)| {
+                let (first, cols) = (tile * TILE, into.len() / k);
+                let mut strip = Strip::new(cols);
+                for (x, w) in x.data.chunks(DEPTH * d).zip(w.chunks(DEPTH * k)) {
+                    for (to, x) in strip.rows(w.len() / k).zip(x.chunks_exact(d)) {
+                        to[..cols].copy_from_slice(&x[first..first + cols]);
+                    }
+                    strip.add(into, w, k, scale);
+                }
+            });
+        }
+        Rows::Sparse(x) => {
+            let sorted = (0..x.rows()).into_par_iter().all(|i| x.row(i).0.is_sorted());
+            let strip = d.div_ceil(32).max(64);
+            into.par_chunks_mut(strip * k).enumerate().for_each(|(s, into)| {
+                add_transposed_sparse(into, x, s * strip, w, k, scale, sorted);
+            });
+        }
+    }
+}
+
+/// The columns from `first` on, as many as `into` has room for.
+fn add_transposed_sparse(into: &mut [f64], x: &SparseRows, first: usize, w: &[f32], k: usize, scale: f64, sorted: bool) {
+    let end = first + into.len() / k;
+    for (i, w) in w.chunks_exact(k).enumerate() {
+        let (mut columns, mut values) = x.row(i);
+        if sorted {
+            let span = columns.partition_point(|&j| (j as usize) < first)..columns.partition_point(|&j| (j as usize) < end);
+            (columns, values) = (&columns[span.clone()], &values[span]);
+        }
+        for (&j, &v) in columns.iter().zip(values) {
+            let j = j as usize;
+            if (first..end).contains(&j) {
+                let v = scale * f64::from(v);
+                into[(j - first) * k..(j - first + 1) * k].iter_mut().zip(w).for_each(|(t, &w)| *t += v * f64::from(w));
+            }
+        }
+    }
+}
+
+/// Up to [`DEPTH`] rows of up to [`TILE`] columns, copied together so that the sums over them find everything near.
+pub(super) struct Strip {
+    cols: usize,
+    width: usize,
+    depth: usize,
+    data: Aligned,
+    sums: Vec<f32>,
+}
+
+impl Strip {
+    /// Room for `cols` columns.
+    pub fn new(cols: usize) -> Self {
+        let width = cols.next_multiple_of(PAD);
+        Self { cols, width, depth: 0, data: Aligned::zeros(DEPTH * width), sums: Vec::new() }
+    }
+
+    /// Starts anew with `depth` rows, to be written: each has [`Strip::width`] numbers, of which those past `cols` stay 0.
+    pub fn rows(&mut self, depth: usize) -> std::slice::ChunksExactMut<'_, f32> {
+        self.depth = depth;
+        self.data.get_mut()[..depth * self.width].chunks_exact_mut(self.width)
+    }
+
+    /// All rows at once, as [`Strip::rows`] gives them.
+    pub fn all(&mut self, depth: usize) -> &mut [f32] {
+        self.depth = depth;
+        &mut self.data.get_mut()[..depth * self.width]
+    }
+
+    /// Numbers from row to row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// into (cols × k) += scale · stripᵀ·w, with w (depth × k), on this thread.
+    pub fn add(&mut self, into: &mut [f64], w: &[f32], k: usize, scale: f64) {
+        let (width, b) = (self.width, &self.data.get()[..self.depth * self.width]);
+        self.sums.resize(k.max(M) * width, 0.0);
+        if k < M {
+            let wider: Vec<f32> = w.chunks_exact(k).flat_map(|w| (0..M).map(|a| w.get(a).copied().unwrap_or(0.0))).collect();
+            Arch::new().dispatch(Transposed { sums: &mut self.sums, b, width, w: &wider, k: M });
+        } else {
+            Arch::new().dispatch(Transposed { sums: &mut self.sums, b, width, w, k });
+        }
+        let sums = &self.sums;
+        Arch::new().dispatch(|| {
+            for (j, into) in into.chunks_exact_mut(k).enumerate().take(self.cols) {
+                for (a, t) in into.iter_mut().enumerate() {
+                    *t += scale * f64::from(sums[a * width + j]);
+                }
+            }
+        });
+    }
+}
+
+struct Transposed<'a> {
+    sums: &'a mut [f32],
+    b: &'a [f32],
+    width: usize,
+    w: &'a [f32],
+    k: usize,
+}
+
+impl WithSimd for Transposed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { sums, b, width, w, k } = self;
+        for at in (0..k).step_by(M) {
+            // The last columns may be formed twice rather than some that are not there.
+            let first = at.min(k - M);
+            let sums = &mut sums[first * width..(first + M) * width];
+            wide(simd, b, width, &down(w, k, first), |m, c, sum| sums[m * width + c..][..sum.len()].copy_from_slice(sum));
+        }
+    }
+}
+
+/// One tile of columns: out (n × width) ← x (n × b.rows, dense) · those columns of `b`, on this thread; the width is that
+/// of a [`Strip`] of as many columns.
+pub(super) fn rows_times_tile(out: &mut [f32], x: &[f32], b: &Packed, tile: usize) {
+    out.fill(0.0);
+    Arch::new().dispatch(Dense { out, x, b, tiles: tile..tile + 1, padded: true });
+}
+
+struct Dense<'a> {
+    out: &'a mut [f32],
+    x: &'a [f32],
+    b: &'a Packed,
+    /// Tiles of columns of `b` that `out` has room for.
+    tiles: std::ops::Range<usize>,
+    /// Whether rows of `out` have room for the padding.
+    padded: bool,
+}
+
+impl WithSimd for Dense<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, x, b, tiles, padded } = self;
+        let d = b.rows;
+        let first = tiles.start * TILE;
+        let k = b.cols.min(tiles.end * TILE) - first;
+        let k = if padded { k.next_multiple_of(PAD) } else { k };
+        for tile in tiles {
+            let (data, width) = b.tile(tile);
+            let column = tile * TILE - first;
+            for from in (0..d).step_by(RUN) {
+                let depth = RUN.min(d - from);
+                let b = &data[from * width..(from + depth) * width];
+                for (x, out) in x.chunks(M * d).zip(out.chunks_mut(M * k)) {
+                    let last = x.len() / d - 1;
+                    // Rows that are not there are computed as copies of the last one.
+                    let rows: [&[f32]; M] = std::array::from_fn(|m| &x[m.min(last) * d + from..][..depth]);
+                    wide(simd, b, width, &across(rows), |m, c, sum| {
+                        if m <= last {
+                            let (at, left) = (m * k + column + c, k.saturating_sub(column + c));
+                            if left >= S::F32_LANES {
+                                out[at..][..S::F32_LANES].iter_mut().zip(sum).for_each(|(o, s)| *o += s);
+                            } else if left > 0 {
+                                out[at..][..left].iter_mut().zip(sum).for_each(|(o, s)| *o += s);
+                            }
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// M numbers of the left factor for each term of a sum, from M rows. An iterator that can't fail keeps the sums in registers.
+#[inline(always)]
+fn across(x: [&[f32]; M]) -> impl Iterator<Item = [f32; M]> + Clone {
+    let pairs = x[0].iter().zip(x[1]).zip(x[2].iter().zip(x[3])).zip(x[4].iter().zip(x[5]));
+    pairs.map(|(((a, b), (c, d)), (e, f))| [*a, *b, *c, *d, *e, *f])
+}
+
+/// The same from M neighbouring columns, the first of which is `first`, of a row-major matrix with k ≥ M columns.
+#[inline(always)]
+fn down(w: &[f32], k: usize, first: usize) -> impl Iterator<Item = [f32; M]> + Clone {
+    w[first..].chunks(k).map_while(|row| row.first_chunk::<M>().copied())
+}
+
+/// Sums over all rows of `b` (depth × width) for M rows of the left factor; `put(row, column, sums)` receives them by register.
+#[inline(always)]
+fn wide<S: Simd>(
+    simd: S,
+    b: &[f32],
+    width: usize,
+    left: &(impl Iterator<Item = [f32; M]> + Clone),
+    mut put: impl FnMut(usize, usize, &[f32]),
+) {
+    let (b, _) = S::as_simd_f32s(b);
+    let stride = width / S::F32_LANES;
+    let mut at = 0;
+    while at < stride {
+        // AVX-512 and NEON have 32 registers, AVX2 has 16.
+        at += match (stride - at).min(if S::F32_LANES == 8 { 2 } else { 4 }) {
+            4 => narrow::<S, 4>(simd, b, stride, at, left.clone(), &mut put),
+            3 => narrow::<S, 3>(simd, b, stride, at, left.clone(), &mut put),
+            2 => narrow::<S, 2>(simd, b, stride, at, left.clone(), &mut put),
+            _ => narrow::<S, 1>(simd, b, stride, at, left.clone(), &mut put),
+        };
+    }
+}
+
+#[inline(always)]
+fn narrow<S: Simd, const V: usize>(
+    simd: S,
+    b: &[S::f32s],
+    stride: usize,
+    at: usize,
+    left: impl Iterator<Item = [f32; M]>,
+    put: &mut impl FnMut(usize, usize, &[f32]),
+) -> usize {
+    let mut sum = [[simd.splat_f32s(0.0); V]; M];
+    for (b, a) in b[at..].chunks(stride).map_while(|b| b.first_chunk::<V>()).zip(left) {
+        for m in 0..M {
+            let a = simd.splat_f32s(a[m]);
+            for v in 0..V {
+                sum[m][v] = simd.mul_add_e_f32s(a, b[v], sum[m][v]);
+            }
+        }
+    }
+    for (m, sum) in sum.iter().enumerate() {
+        for (v, sum) in sum.iter().enumerate() {
+            put(m, (at + v) * S::F32_LANES, bytemuck::cast_slice(std::slice::from_ref(sum)));
+        }
+    }
+    V
+}
+
+struct Sparse<'a> {
+    out: &'a mut [f32],
+    x: &'a SparseRows<'a>,
+    b: &'a Packed,
+}
+
+impl WithSimd for Sparse<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, x, b } = self;
+        let k = b.cols;
+        for (i, out) in out.chunks_exact_mut(k).enumerate() {
+            let (columns, values) = x.row(i);
+            for (tile, out) in out.chunks_mut(TILE).enumerate() {
+                let (data, width) = b.tile(tile);
+                let mut sums = [0f32; TILE];
+                let (data, _) = S::as_simd_f32s(data);
+                let (whole, _) = S::as_mut_simd_f32s(&mut sums);
+                let stride = width / S::F32_LANES;
+                let mut at = 0;
+                while at < stride {
+                    let count = (stride - at).min(4);
+                    let mut sum = [simd.splat_f32s(0.0); 4];
+                    for (&j, &v) in columns.iter().zip(values) {
+                        let v = simd.splat_f32s(v);
+                        let b = &data[j as usize * stride + at..][..count];
+                        for (s, &b) in sum.iter_mut().zip(b) {
+                            *s = simd.mul_add_e_f32s(v, b, *s);
+                        }
+                    }
+                    whole[at..at + count].copy_from_slice(&sum[..count]);
+                    at += count;
+                }
+                out.copy_from_slice(&sums[..out.len()]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mat::{Csr, Mat};
+    use crate::rng::rng;
+
+    fn random(rows: usize, cols: usize, seed: u64) -> Mat {
+        let mut r = rng(seed, 0, 0);
+        Mat { rows, cols, data: (0..rows * cols).map(|_| (r.normal() as f32).max(0.0)).collect() }
+    }
+
+    fn sparse(m: &Mat) -> Csr {
+        let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
+        for i in 0..m.rows {
+            for (j, &v) in m.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
+                csr.indices.push(j as u32);
+                csr.values.push(v);
+            }
+            csr.indptr.push(csr.indices.len() as u64);
+        }
+        csr
+    }
+
+    #[test]
+    fn products_agree_with_plain_loops() {
+        for (n, d, k) in [(1, 1, 1), (7, 300, 3), (13, 17, 16), (300, 29, 49), (40, 600, 64), (9, 100, 130)] {
+            let (x, h, w) = (random(n, d, 1), random(d, k, 2), random(n, k, 3));
+            let csr = sparse(&x);
+            for rows in [x.view(), csr.view()] {
+                let mut out = vec![f32::NAN; n * k];
+                rows_times(&mut out, &rows, &Packed::new(&h.data, k));
+                for (at, o) in out.iter().enumerate() {
+                    let want: f64 = (0..d).map(|j| f64::from(x.row(at / k)[j]) * f64::from(h.row(j)[at % k])).sum();
+                    assert!((f64::from(*o) - want).abs() <= 1e-6 * want, "{n}×{d}×{k} at {at}: {o} {want}");
+                }
+                let mut into = vec![1.0; d * k];
+                add_transposed(&mut into, &rows, &w.data, k, 0.5);
+                for (at, o) in into.iter().enumerate() {
+                    let want: f64 = (0..n).map(|i| f64::from(x.row(i)[at / k]) * f64::from(w.row(i)[at % k])).sum();
+                    assert!((o - 1.0 - 0.5 * want).abs() <= 1e-6 * want, "{n}×{d}×{k} at {at}: {o} {want}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_gives_the_same_bits_in_any_company() {
+        let (n, d, k) = (23, 700, 49);
+        let (x, h) = (random(n, d, 1), Packed::new(&random(d, k, 2).data, k));
+        let mut together = vec![0.0; n * k];
+        rows_times(&mut together, &x.view(), &h);
+        for i in 0..n {
+            let mut alone = vec![0.0; k];
+            rows_times(&mut alone, &x.view().slice(i, i + 1), &h);
+            assert_eq!(alone, together[i * k..(i + 1) * k]);
+        }
+    }
+}
