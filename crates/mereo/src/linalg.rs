@@ -19,7 +19,8 @@ use rayon::prelude::*;
 
 mod gram;
 mod krylov;
-pub use gram::{Frame, add_gram, add_gram_times, add_sums, mirror};
+mod triangle;
+pub use gram::{Frame, add_gram, add_gram_times, mirror};
 pub use krylov::{Krylov, Ritz, eigh_top, svd_top};
 
 /// Rows of a panel: 512 rows of a few hundred columns stay in a core's own cache.
@@ -90,7 +91,7 @@ pub fn mul64_nt(a: &[f64], b: &[f64], (m, p, n): (usize, usize, usize)) -> Vec<f
 }
 
 fn product64(a: MatRef<f64>, b: MatRef<f64>) -> Vec<f64> {
-    const STRIP: usize = 128;
+    const STRIP: usize = 64;
     let (m, n) = (a.nrows(), b.ncols());
     let mut out = vec![0.0; m * n];
     if m * n > 0 {
@@ -214,12 +215,22 @@ pub fn dot(a: &[f32], b: &[f32]) -> f64 {
 
 /// Sum of the squares of all stored numbers, in f64.
 pub fn sum_squares(x: &Rows) -> f64 {
-    x.values()
-        .par_chunks(1 << 14)
-        .map(|c| c.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>())
-        .collect::<Vec<_>>()
-        .iter()
-        .sum()
+    x.values().par_chunks(1 << 14).map(squares).collect::<Vec<_>>().iter().sum()
+}
+
+/// Sum of squares in f64, on this thread. Sixteen partial sums, since each must wait for its last addition.
+fn squares(v: &[f32]) -> f64 {
+    const LANES: usize = 16;
+    let mut sums = [0f64; LANES];
+    let (whole, rest) = v.as_chunks::<LANES>();
+    pulp::Arch::new().dispatch(|| {
+        for v in whole {
+            for (s, &v) in sums.iter_mut().zip(v) {
+                *s += f64::from(v) * f64::from(v);
+            }
+        }
+    });
+    sums.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
 }
 
 /// Eigenvalues, falling, and eigenvectors (one a row) of a symmetric matrix (n×n; the lower triangle is read).
@@ -279,10 +290,18 @@ pub fn orthonormal(a: &[f64], m: usize, n: usize) -> Vec<f64> {
 }
 
 /// An orthonormal basis of the span of the rows of `a` (m×n, m ≤ n, f64): at most m rows, one less for every row that depends on
-/// those before it up to `tol` (a length, in the units of `a`).
-pub fn orthonormal_span(a: &[f64], m: usize, n: usize, tol: f64) -> Vec<f64> {
+/// those before it up to `tol` (a length, in the units of `a`). Beside it the smallest share of a row's length that was
+/// new, of the rows that were kept: 1 for orthogonal rows, close to 0 for nearly dependent ones.
+pub fn orthonormal_span(a: &[f64], m: usize, n: usize, tol: f64) -> (Vec<f64>, f64) {
     let (q, r) = qr_of_transpose(a, m, n);
-    (0..m).filter(|&i| r[i].abs() > tol).flat_map(|i| q.col_as_slice(i).to_vec()).collect()
+    let mut weakest = 1.0;
+    let mut span = Vec::with_capacity(m * n);
+    for i in (0..m).filter(|&i| r[i].abs() > tol) {
+        let length = a[i * n..(i + 1) * n].iter().map(|v| v * v).sum::<f64>().sqrt();
+        weakest = f64::min(weakest, r[i].abs() / length);
+        span.extend_from_slice(q.col_as_slice(i));
+    }
+    (span, weakest)
 }
 
 /// Makes the largest entry of every atom positive (ties: the first), so that a refit gives the same signs.

@@ -119,9 +119,6 @@ struct Found {
     /// In the data's own units: sums of squares along each axis, and of all.
     squares: Vec<f64>,
     total: f64,
-    /// In the frame's units, kept for the passes after the first: Σy (d) and Σ|y|².
-    sums: Vec<f64>,
-    square: f64,
 }
 
 /// Sums over rows y, moved into the frame of the state.
@@ -149,29 +146,27 @@ impl State for PcaState {
         if let Some(search) = &self.search {
             bag.put_f64("basis", &search.basis);
             bag.put_f64("products", &search.products);
+            bag.put_f64("inner", &search.inner);
         }
         if let Some(found) = &self.found {
             bag.put_mat("axes", &found.axes);
             bag.put_f64("mean", &found.mean);
             bag.put_f64("squares", &found.squares);
-            bag.put_f64("sums", &found.sums);
-            bag.put_f64("totals", &[found.total, found.square]);
+            bag.put_f64("total", &[found.total]);
         }
     }
     fn load(bag: &Bag) -> Result<Self> {
         let shape: Shape = bag.get("shape")?;
         let [factor] = bag.f32("factor")?[..] else { return Err(Error::data("the checkpoint's `factor` must be one number")) };
         let search = if bag.tensors.contains_key("basis") {
-            Some(Krylov { d: shape.cols, basis: bag.f64("basis")?, products: bag.f64("products")? })
+            let (basis, products, inner) = (bag.f64("basis")?, bag.f64("products")?, bag.f64("inner")?);
+            Some(Krylov { d: shape.cols, basis, products, inner })
         } else {
             None
         };
         let found = if bag.tensors.contains_key("axes") {
-            let [total, square] = bag.f64("totals")?[..] else {
-                return Err(Error::data("the checkpoint's `totals` must be two numbers"));
-            };
-            let (axes, mean, squares, sums) = (bag.mat("axes")?, bag.f64("mean")?, bag.f64("squares")?, bag.f64("sums")?);
-            Some(Found { axes, mean, squares, total, sums, square })
+            let [total] = bag.f64("total")?[..] else { return Err(Error::data("the checkpoint's `total` must be one number")) };
+            Some(Found { axes: bag.mat("axes")?, mean: bag.f64("mean")?, squares: bag.f64("squares")?, total })
         } else {
             None
         };
@@ -269,21 +264,14 @@ impl Method for Pca {
             linalg::add_gram(&mut into.product, &mut into.sums, x, &state.frame);
             return Ok(());
         };
-        if state.found.is_none() {
-            into.square[0] += linalg::add_sums(&mut into.sums, x, &state.frame);
-        }
         let (block, d) = (search.block(), state.shape.cols);
         let q = Mat { rows: block.len() / d, cols: d, data: block.iter().map(|&v| v as f32).collect() };
-        linalg::add_gram_times(&mut into.product, x, &state.frame, &q);
+        into.square[0] += linalg::add_gram_times(&mut into.product, &mut into.sums, x, &state.frame, &q);
         Ok(())
     }
 
     fn update(&self, state: &mut PcaState, mut stats: PcaStats) -> Result<Progress> {
         let (n, d) = (state.shape.rows as f64, state.shape.cols);
-        if let Some(first) = state.found.take() {
-            (stats.sums, stats.square[0]) = (first.sums, first.square);
-        }
-        let (sums, square) = (stats.sums.clone(), stats.square[0]);
         let (values, vectors, total, done) = if let Some(search) = &mut state.search {
             if self.center {
                 // (Σyyᵀ − mmᵀ/n) q = Σyyᵀq − m (m·q)/n
@@ -297,7 +285,7 @@ impl Method for Pca {
             let top = search.ritz(self.k)?;
             let good = top.residuals.iter().all(|r| *r <= FLOOR * top.values[0]);
             let closed = search.block().is_empty();
-            (top.values, top.vectors, square - inside, good || closed)
+            (top.values, top.vectors, stats.square[0] - inside, good || closed)
         } else {
             self.moments(&mut stats, n);
             let total = (0..d).map(|j| stats.product[j * d + j]).sum();
@@ -312,7 +300,7 @@ impl Method for Pca {
         let total = total.max(0.0) / factor / factor;
         let loss = (total - squares.iter().sum::<f64>()).max(0.0) / n / d as f64;
         let mean = if self.center { mean } else { vec![0.0; d] };
-        state.found = Some(Found { axes, mean, squares, total, sums, square });
+        state.found = Some(Found { axes, mean, squares, total });
         Ok(Progress { loss, done })
     }
 
