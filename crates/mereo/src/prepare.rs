@@ -17,7 +17,9 @@
 //! All deviations are of the population (divided by n). `lee-seung` is the preparation of Lee & Seung (Nature 401,
 //! 1999, Methods); `hoyer` is what the much copied script of Hoyer (2004) does instead: one standardisation for the
 //! whole data, a mean of .0625, and a floor for the divergence's logarithm. `inverted` is a third variant in
-//! circulation; inverting grey levels means max − x, and the maximum cancels in the rescaling.
+//! circulation; inverting grey levels means max − x, and the maximum cancels in the rescaling. Copies of one set differ in
+//! this: the CBCL faces are stored as positives by some and as negatives by others (`CBCL_Face.mat` of `NMFLibrary`), so that
+//! `lee-seung` on one copy is `inverted` on the other, and numbers can only be compared within one.
 //!
 //! What a clip cut off is lost: the inverse then returns the value at the clip.
 //!

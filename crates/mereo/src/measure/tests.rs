@@ -95,6 +95,8 @@ fn rows_of_an_image_do_not_wrap() {
     assert_eq!(atoms(&x, Some((2, 3))).largest.expect("image").mean, 1.0);
     assert_eq!(atoms(&x, Some((3, 2))).largest.expect("image").mean, 0.5);
     assert_eq!(atoms(&x, Some((1, 6))).largest.expect("image").mean, 1.0);
+    // Pixel 3 is reached from above before pixel 2 is looked at.
+    assert_eq!(atoms(&mat(1, 6, &[1., 0., 1., 1., 0., 0.]), Some((2, 3))).largest.expect("image").mean, 2.0 / 3.0);
     assert!(atoms(&x, Some((4, 2))).spread.is_none() && atoms(&x, None).largest.is_none());
 }
 
@@ -148,6 +150,23 @@ fn codes_by_hand_dense_and_sparse() {
         let row = |sum: f64, squares: f64| (root - sum / squares.sqrt()) / (root - 1.0);
         let want = (row(5.0, 17.0) + row(1.0 + small, 1.0 + small * small) + row(2.0, 2.0) + 1.0) / 4.0;
         close(&[m.row_sparseness], &[want], 1e-12);
+    }
+}
+
+#[test]
+fn many_panels_of_codes_are_one() {
+    let mut z = random(1300, 4, 9);
+    z.data.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v });
+    z.row_mut(3).copy_from_slice(&[90.0, 80.0, 70.0, 60.0]);
+    let m = codes(&Codes::Dense(z.clone()));
+    for a in 0..4 {
+        let column: Vec<f64> = (0..1300).map(|i| f64::from(z.row(i)[a])).collect();
+        let small = column.iter().filter(|v| **v < 0.01 * column[3]).count() as f64 / 1300.0;
+        let used = column.iter().filter(|v| **v > 0.0).count() as f64 / 1300.0;
+        close(&[m.small.each[a], m.usage[a]], &[small, used], 1e-12);
+        let root = 1300f64.sqrt();
+        let ratio = column.iter().sum::<f64>() / column.iter().map(|v| v * v).sum::<f64>().sqrt();
+        close(&[m.atom_sparseness.each[a]], &[(root - ratio) / (root - 1.0)], 1e-12);
     }
 }
 
