@@ -52,7 +52,7 @@ pub struct Args {
     /// Seed of all randomness; the same seed gives the same models.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Passes over the data at most, for each fit [default: each method's own; 500 for nmf-lee-seung].
+    /// Passes over the data at most, for each fit [default: each method's own].
     #[arg(long, value_name = "N", value_parser = crate::args::positive)]
     pub max_passes: Option<usize>,
     /// Numbers of atoms at which the error is measured as well, or `none` [default: a few up to k, on data of up to 50 million numbers].
@@ -70,8 +70,8 @@ Examples:
   mereo compare faces                                          PCA, VQ and NMF with 49 atoms: a table and report.html
   mereo compare digits -k 16 -o digits.html                    the same on other data
   mereo compare cells.csv --prep standardize --methods pca,vq  columns of different units
-  mereo compare faces --prep lee-seung --methods pca-uncentred,vq,nmf-lee-seung --test 0
-                                                               the experiment of Lee and Seung 1999";
+  mereo compare faces --prep lee-seung --methods pca-uncentred,vq,nmf --test 0
+                                                               all rows, prepared as in Lee and Seung 1999";
 
 /// A method, with the parameters that make it another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
