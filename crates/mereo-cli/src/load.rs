@@ -3,6 +3,7 @@
 use crate::args::Reading;
 use crate::failure::{Failure, Result};
 use crate::fetch;
+use crate::stop;
 use mereo::mat::{DenseRows, Mat, Rows};
 use mereo::prepare::{Pipeline, Prepared};
 use mereo::source::{self, Memory, Source};
@@ -89,6 +90,23 @@ fn unknown(path: &Path) -> Failure {
         names.join(", "),
         fetchable.join(", ")
     ))
+}
+
+/// Hands all rows over, a few thousand at a time, so that what is made of them needs little memory. `width` is the larger of
+/// the numbers of columns in and out.
+pub fn each_piece(source: &dyn Source, width: usize, mut take: impl FnMut(&Rows) -> mereo::Result<()>) -> mereo::Result<()> {
+    const NUMBERS: usize = 1 << 23;
+    let step = (NUMBERS / width.max(1)).clamp(64, 8192);
+    for b in 0..source.blocks() {
+        let block = source.block(b)?;
+        for from in (0..block.rows()).step_by(step) {
+            if stop::asked() {
+                return Err(mereo::Error::data("interrupted"));
+            }
+            take(&block.slice(from, (from + step).min(block.rows())))?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows that a pipeline prepared: made once where they are in memory, at each read where they stream.

@@ -12,7 +12,6 @@ mod progress;
 mod show;
 mod split;
 mod stop;
-mod write;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -52,18 +52,18 @@ impl Progress {
         self.bar.set_position(seen.pass as u64);
     }
 
-    /// The same over a known number of steps, with the time left.
-    pub fn over(self, steps: usize) -> Self {
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} blocks  {msg}, {eta} left") {
+    /// The same over a known number of rows, with the time left.
+    pub fn over(self, rows: usize) -> Self {
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} rows  {msg}, {eta} left") {
             self.bar.set_style(style.progress_chars("━╸─"));
         }
-        self.bar.set_length(steps as u64);
+        self.bar.set_length(rows as u64);
         self
     }
 
-    /// One step is done.
-    pub fn step(&self) {
-        self.bar.inc(1);
+    /// So many rows more are done.
+    pub fn step(&self, rows: usize) {
+        self.bar.inc(rows as u64);
     }
 
     /// Takes the bar away, so that lines can be printed.

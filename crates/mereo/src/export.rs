@@ -23,14 +23,25 @@ const BUFFER: usize = 1 << 20;
 /// Sparse codes up to this many bytes are gathered in memory, larger ones in a temporary file.
 const SPOOL: usize = 64 << 20;
 
+/// Refuses an ending that [`write_codes`] and [`write_blocks`] don't know, so that it is found before the work begins.
+pub fn check_codes(path: &Path) -> Result<()> {
+    kind(path).map(drop)
+}
+
+/// Refuses an ending that [`write_mat`] doesn't know, so that it is found before the work begins.
+pub fn check_mat(path: &Path) -> Result<()> {
+    if kind(path)? == Kind::Npz {
+        return Err(Error::format(path, "npz holds sparse codes; write a matrix as npy, csv, tsv or parquet"));
+    }
+    Ok(())
+}
+
 /// Writes a matrix as npy, csv, tsv or parquet.
 ///
 /// # Errors
 /// Another ending; a matrix without rows or columns; a file that can't be written.
 pub fn write_mat(path: &Path, m: &Mat) -> Result<()> {
-    if kind(path)? == Kind::Npz {
-        return Err(Error::format(path, "npz holds sparse codes; write a matrix as npy, csv, tsv or parquet"));
-    }
+    check_mat(path)?;
     write(path, (m.rows, m.cols), None, |put| put(&m.view()))
 }
 

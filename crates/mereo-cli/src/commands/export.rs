@@ -2,13 +2,12 @@
 
 use crate::args::Global;
 use crate::failure::{Failure, Result};
-use crate::{output, show, write};
+use crate::{output, show};
 use mereo::bundle::Bundle;
-use mereo::model::Codes;
-use mereo::store;
+use mereo::{export, store};
 use serde_json::json;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Flags of `mereo export`.
 #[derive(Debug, clap::Args)]
@@ -35,10 +34,13 @@ Examples:
 
 /// Writes the atoms.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
+    let picture = args.atoms.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    if !picture {
+        export::check_mat(&args.atoms).map_err(|e| Failure::usage(format!("{e}, or png for a picture")))?;
+    }
     output::check(&args.atoms, &[&args.model])?;
     let bundle = Bundle::load(&args.model)?;
     let atoms = bundle.model.atoms();
-    let picture = args.atoms.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     if picture {
         let (h, w) = args.image.or(bundle.about.image).ok_or_else(|| {
             Failure::usage("the model doesn't remember the shape of an image; say it with --image, such as --image 28x28")
@@ -53,7 +55,10 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         let png = mereo_report::png(&mereo_report::montage(atoms, (h, w), args.per_row));
         store::write_whole(&args.atoms, |file| file.write_all(&png))?;
     } else {
-        write::blocks(&args.atoms, (atoms.rows, atoms.cols), 1, |_| Ok(Codes::Dense(atoms.clone())))?;
+        match &bundle.about.columns {
+            Some(names) if names.len() == atoms.cols && !is_npy(&args.atoms) => export::write_table(&args.atoms, atoms, names)?,
+            _ => export::write_mat(&args.atoms, atoms)?,
+        }
     }
     let path = args.atoms.display().to_string();
     if global.json {
@@ -63,4 +68,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         ("atoms".into(), format!("{} of {} columns", atoms.rows, show::count(atoms.cols))),
         ("written".into(), path),
     ]))
+}
+
+/// The one kind of file that has no room for names of columns.
+fn is_npy(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npy"))
 }

@@ -3,11 +3,13 @@
 use crate::args::{Global, Reading};
 use crate::failure::Result;
 use crate::stop::{self, Stoppable};
-use crate::{load, show, write};
+use crate::{load, show};
 use mereo::bundle::Bundle;
-use mereo::mat::{Mat, Rows};
-use mereo::measure::{self, AtomMeasures, CodeMeasures, ErrorSums, Errors};
+use mereo::fold;
+use mereo::mat::Rows;
+use mereo::measure::{self, AtomMeasures, CodeMeasures, Errors};
 use mereo::model::Codes;
+use mereo::prepare::Prepared;
 use mereo::source::Source;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -188,44 +190,38 @@ fn name(column: usize, bundle: &Bundle) -> String {
     }
 }
 
-/// Errors, measures of codes, and each atom's share, from one encoding of the data.
+/// Errors on all rows; measures of codes and each atom's share on all rows too, or on an even sample of very many.
 fn observe(bundle: &Bundle, source: &dyn Source, data: String) -> mereo::Result<OnData> {
-    let mut sums = ErrorSums::new(source.cols());
-    let mut energy = vec![0.0; bundle.model.atoms().rows];
-    let mut all: Option<Codes> = None;
-    for b in 0..source.blocks() {
-        let (x, _) = bundle.pipeline.apply(&source.block(b)?)?;
-        let z = bundle.model.encode(&x)?;
-        sums.add(&x, bundle.model.decode(&z)?)?;
-        add_squares(&z, &mut energy);
-        all = Some(match all {
-            None => z,
-            Some(sofar) => write::joined(sofar, z),
-        });
-    }
-    let codes = all.unwrap_or_else(|| Codes::Dense(Mat::zeros(0, energy.len())));
+    const NUMBERS: usize = 1 << 26;
+    let model = bundle.model.as_ref();
+    let k = model.atoms().rows;
+    let errors = measure::errors(model, &Prepared::new(source, &bundle.pipeline))?;
+    let codes = bundle.encode(&fold::draw(source, NUMBERS / k.max(1), 0)?)?;
+    let mut energy = squares(&codes);
     for (a, e) in energy.iter_mut().enumerate() {
-        *e *= norm(bundle.model.atoms().row(a)).powi(2);
+        *e *= norm(model.atoms().row(a)).powi(2);
     }
     let total: f64 = energy.iter().sum();
     let share = energy.iter().map(|e| if total > 0.0 { e / total } else { 0.0 }).collect();
-    Ok(OnData { data, errors: sums.errors()?, codes: measure::codes(&codes), share })
+    Ok(OnData { data, errors, codes: measure::codes(&codes), share })
 }
 
 /// Σz² of each atom (k).
-fn add_squares(z: &Codes, energy: &mut [f64]) {
+fn squares(z: &Codes) -> Vec<f64> {
+    let mut sums = vec![0.0; z.cols()];
     match z.view() {
         Rows::Dense(z) => {
             for row in z.data.chunks_exact(z.cols.max(1)) {
-                row.iter().zip(energy.iter_mut()).for_each(|(v, e)| *e += f64::from(*v).powi(2));
+                row.iter().zip(&mut sums).for_each(|(v, s)| *s += f64::from(*v).powi(2));
             }
         }
         Rows::Sparse(z) => {
             for (j, v) in z.indices.iter().zip(z.values.iter()) {
-                energy[*j as usize] += f64::from(*v).powi(2);
+                sums[*j as usize] += f64::from(*v).powi(2);
             }
         }
     }
+    sums
 }
 
 fn drawn(atoms: &[Atom]) -> String {
@@ -312,9 +308,7 @@ mod tests {
     #[test]
     fn squares_are_the_same_of_dense_and_sparse_codes() {
         let z = mereo::Csr::new(2, 2, vec![0, 1, 3], vec![1, 0, 1], vec![2.0, 1.0, -3.0]).expect("csr");
-        let (mut a, mut b) = (vec![0.0; 2], vec![0.0; 2]);
-        add_squares(&Codes::Dense(z.view().to_mat()), &mut a);
-        add_squares(&Codes::Sparse(z), &mut b);
-        assert_eq!((a.as_slice(), b.as_slice()), ([1.0, 13.0].as_slice(), [1.0, 13.0].as_slice()));
+        assert_eq!(squares(&Codes::Dense(z.view().to_mat())), [1.0, 13.0]);
+        assert_eq!(squares(&Codes::Sparse(z)), [1.0, 13.0]);
     }
 }

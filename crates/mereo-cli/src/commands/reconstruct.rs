@@ -3,12 +3,12 @@
 use crate::args::{Global, Reading};
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
-use crate::stop::{self, Stoppable};
-use crate::{load, output, show, write};
+use crate::{load, output, show, stop};
 use mereo::bundle::Bundle;
+use mereo::export;
+use mereo::mat::Rows;
 use mereo::measure::ErrorSums;
-use mereo::model::Codes;
-use mereo::source::{self, Source};
+use mereo::source;
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,27 +39,28 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let mut inputs = vec![args.model.as_path()];
     inputs.extend(load::file(&args.data));
     if let Some(path) = &args.output {
-        write::check(path)?;
+        export::check_mat(path).map_err(|e| Failure::usage(e.to_string()))?;
         output::check(path, &inputs)?;
     }
     let bundle = Bundle::load(&args.model)?;
     let data = load::open(&args.data, &args.reading)?;
     stop::on_request("stopping at the next block", global.quiet);
     let started = Instant::now();
-    let source = Stoppable::new(data.source.as_ref());
-    let shape = (source::count(&source), source.cols());
-    let bar = Progress::new("rebuilding", global).over(source.blocks());
+    let source = data.source.as_ref();
+    let shape = (source::count(source), source.cols());
+    let bar = Progress::new("rebuilding", global).over(shape.0);
     let mut sums = ErrorSums::new(source.cols());
-    let mut rebuilt = |b: usize| {
-        let x = source.block(b)?;
-        let y = bundle.reconstruct(&x)?;
-        sums.add(&x, y.clone())?;
-        bar.step();
-        Ok(y)
+    let mut each = |put: &mut dyn FnMut(&Rows) -> mereo::Result<()>| {
+        load::each_piece(source, shape.1.max(bundle.model.atoms().rows), |x| {
+            let y = bundle.reconstruct(x)?;
+            put(&y.view())?;
+            bar.step(x.rows());
+            sums.add(x, y)
+        })
     };
     match &args.output {
-        Some(path) => write::blocks(path, shape, source.blocks(), |b| rebuilt(b).map(Codes::Dense)),
-        None => (0..source.blocks()).try_for_each(|b| rebuilt(b).map(drop)).map_err(Failure::Library),
+        Some(path) => export::write_blocks(path, shape, each),
+        None => each(&mut |_| Ok(())),
     }
     .map_err(|e| stop::or(e, "nothing was written"))?;
     bar.clear();

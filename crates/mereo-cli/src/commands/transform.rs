@@ -1,12 +1,12 @@
 //! `mereo transform`: the codes of rows on a model's atoms.
 
 use crate::args::{Global, Reading};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::progress::Progress;
-use crate::stop::{self, Stoppable};
-use crate::{load, output, show, write};
+use crate::{load, output, show, stop};
 use mereo::bundle::Bundle;
-use mereo::source::{self, Source};
+use mereo::export;
+use mereo::source;
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,21 +36,23 @@ Examples:
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let mut inputs = vec![args.model.as_path()];
     inputs.extend(load::file(&args.data));
-    write::check(&args.output)?;
+    export::check_codes(&args.output).map_err(|e| Failure::usage(e.to_string()))?;
     output::check(&args.output, &inputs)?;
     let bundle = Bundle::load(&args.model)?;
     let data = load::open(&args.data, &args.reading)?;
     stop::on_request("stopping at the next block", global.quiet);
     let started = Instant::now();
-    let source = Stoppable::new(data.source.as_ref());
-    let shape = (source::count(&source), bundle.model.atoms().rows);
-    let bar = Progress::new("encoding", global).over(source.blocks());
+    let source = data.source.as_ref();
+    let shape = (source::count(source), bundle.model.atoms().rows);
+    let bar = Progress::new("encoding", global).over(shape.0);
     let mut nonzeros = 0;
-    write::blocks(&args.output, shape, source.blocks(), |b| {
-        let z = bundle.encode(&source.block(b)?)?;
-        nonzeros += z.view().values().iter().filter(|v| **v != 0.0).count();
-        bar.step();
-        Ok(z)
+    export::write_blocks(&args.output, shape, |put| {
+        load::each_piece(source, source.cols().max(shape.1), |x| {
+            let z = bundle.encode(x)?;
+            nonzeros += z.view().values().iter().filter(|v| **v != 0.0).count();
+            bar.step(x.rows());
+            put(&z.view())
+        })
     })
     .map_err(|e| stop::or(e, "nothing was written"))?;
     bar.clear();
