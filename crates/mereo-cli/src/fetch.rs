@@ -247,7 +247,17 @@ fn named(cache: &Path, net: &Net, remote: &Remote, ask: &Ask, watch: Watch) -> R
     };
     let got = match ask.from {
         Some(from) => at_hand(from, remote.file, &urls[0], remote.kind == Kind::Cbcl, watch)?,
-        None => brought(&slot, net, &urls, remote.file, remote.sha256, remote.pixels.is_some(), watch)?,
+        None => match brought(&slot, net, &urls, remote.file, remote.sha256, remote.pixels.is_some(), watch) {
+            Err(Failure::Other(why)) if remote.sha256.is_none() => {
+                return Err(Failure::other(format!(
+                    "{why}. No address of `{0}` is vouched for by a checksum ({1} were tried); take the files from where you \
+                     trust them: the pixels are checked",
+                    remote.name,
+                    urls.join(" and ")
+                )));
+            }
+            got => got?,
+        },
     };
     let known = remote.sha256 == Some(got.sha256.as_str());
     if !known && remote.pixels.is_none() {

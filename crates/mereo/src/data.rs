@@ -69,7 +69,7 @@ const SETS: &[Dataset] = &[
         cols: 576,
         image: Some((24, 24)),
         licence: "free: generated",
-        credit: "mereo::synth::parts",
+        credit: "mereo",
     },
     Dataset {
         name: "clusters",
@@ -78,7 +78,7 @@ const SETS: &[Dataset] = &[
         cols: 20,
         image: None,
         licence: "free: generated",
-        credit: "mereo::synth::clusters",
+        credit: "mereo",
     },
     Dataset {
         name: "spiked",

@@ -781,6 +781,11 @@ fn cbcl_is_known_by_its_pixels_in_any_packing() {
     // What was there before is still whole.
     assert_eq!(npy(&read(&cache.path().join("cbcl")).expect("cached").path).1, values);
 
+    let none = Server::new(|_, _| Reply::new("404 Not Found", b""));
+    let urls = [none.at("a"), none.at("b")];
+    let gone = Remote { name: "cbcl3", ..remote("cbcl", &urls, 2, None, Some(sum(&pixels))) };
+    holds(&said(get(cache.path(), &net(), &gone)), &["404", "vouched for", &urls.join(" and "), "the pixels are checked"]);
+
     let server = Server::good(b"not an archive".to_vec(), "\"1\"");
     let bad = Remote { name: "cbcl2", ..remote("cbcl", &[server.at("faces.tar.gz")], 2, None, Some(sum(&pixels))) };
     holds(&said(get(cache.path(), &net(), &bad)), &["no whole archive", "it was removed"]);
