@@ -278,6 +278,8 @@ pub fn fit_on<M: Method>(
             ended
         } else {
             let mut sums = method.zero(&run.state);
+            // A pass that is cancelled half-way has changed the memo of the blocks that it saw; a checkpoint must not hold that.
+            let untouched = options.checkpoint.is_some().then(|| run.memo.clone());
             let seen = if asked {
                 Ok(ControlFlow::Break(()))
             } else {
@@ -285,7 +287,10 @@ pub fn fit_on<M: Method>(
                 watch.pass(&run.state, &mut run.memo, &mut sums)
             };
             match agree(seen, &mut sums, shape, comm)? {
-                ControlFlow::Break(()) => break Stop::Cancelled,
+                ControlFlow::Break(()) => {
+                    run.memo = untouched.unwrap_or(run.memo);
+                    break Stop::Cancelled;
+                }
                 ControlFlow::Continue(()) => checked = true,
             }
             let progress = engine.update(method, &mut run.state, sums)?;

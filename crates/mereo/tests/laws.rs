@@ -260,6 +260,21 @@ fn planted_truth_is_found<M: Method>(case: &Case<M>, cosine: f64) {
     assert!(found > cosine, "the worst planted atom is matched to cosine {found}");
 }
 
+/// Asks for the end of the fit after a number of blocks.
+struct Cancelling<'a>(&'a AtomicUsize, usize, &'a AtomicBool);
+
+impl<M: Method> Engine<M> for Cancelling<'_> {
+    fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()> {
+        if self.0.fetch_add(1, Ordering::Relaxed) + 1 == self.1 {
+            self.2.store(true, Ordering::Relaxed);
+        }
+        m.observe(state, x, first, memo, into)
+    }
+    fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress> {
+        m.update(state, stats)
+    }
+}
+
 fn resumed_run_ends_the_same<M: Method>(case: &Case<M>) {
     let source = Memory::cut(case.data.view(), 50);
     let whole = run(&case.method, &source);
@@ -274,6 +289,12 @@ fn resumed_run_ends_the_same<M: Method>(case: &Case<M>) {
         assert!(bytes(&again.model) == bytes(&whole.model), "interrupted after pass {interrupt}, the end differs");
         assert_eq!(again.curve.len(), whole.curve.len());
         assert!(cut.curve.len() <= again.curve.len());
+        // Cancelled between two blocks of a pass.
+        let (seen, cancel) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let first = Options { cancel: Some(&cancel), checkpoint: options(false), ..Options::default() };
+        fit_on(&case.method, &source, &Cancelling(&seen, 2 * interrupt + 1, &cancel), &Solo, first).expect("cut");
+        let again = fit(&case.method, &source, Options { checkpoint: options(true), ..Options::default() }).expect("resumed");
+        assert!(bytes(&again.model) == bytes(&whole.model), "interrupted within a pass, the end differs");
         // Nothing is left to do: resuming a finished fit gives it back.
         let done = fit(&case.method, &source, Options { checkpoint: options(true), ..Options::default() }).expect("done");
         assert!(bytes(&done.model) == bytes(&whole.model));

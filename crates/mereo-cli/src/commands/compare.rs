@@ -14,7 +14,7 @@ use mereo::measure;
 use mereo::prepare::{Pipeline, Recipe};
 use mereo::source::{self, Source, Subset};
 use mereo::store;
-use mereo::{Model, Nmf, Pca, Vq};
+use mereo::{Model, Nmf, NmfSolver, Pca, Vq};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::Write;
@@ -61,6 +61,9 @@ pub struct Args {
     /// Where to write the report.
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     pub output: PathBuf,
+    /// Height and width of the images that the rows are, where the file does not say, such as 19x19.
+    #[arg(long, value_name = "HxW", value_parser = crate::args::shape)]
+    pub image: Option<(usize, usize)>,
     #[command(flatten)]
     pub reading: Reading,
 }
@@ -70,7 +73,7 @@ Examples:
   mereo compare faces                                          PCA, VQ and NMF with 49 atoms: a table and report.html
   mereo compare digits -k 16 -o digits.html                    the same on other data
   mereo compare cells.csv --prep standardize --methods pca,vq  columns of different units
-  mereo compare faces --prep lee-seung --methods pca-uncentred,vq,nmf --test 0
+  mereo compare faces --prep lee-seung --methods pca-uncentred,vq,nmf-lee-seung --test 0
                                                                all rows, prepared as in Lee and Seung 1999";
 
 /// A method, with the parameters that make it another one.
@@ -86,6 +89,12 @@ pub enum Choice {
     VqSpherical,
     /// Non-negative matrix factorisation, squared error (HALS)
     Nmf,
+    /// The rules of Lee and Seung 1999: divergence, 500 passes
+    NmfLeeSeung,
+    /// The multiplicative rules of Lee and Seung 2001, squared error
+    NmfMu,
+    /// The multiplicative rules of Lee and Seung 2001, divergence
+    NmfMuKl,
 }
 
 /// Rows to hold out; `None` holds none out.
@@ -97,6 +106,19 @@ fn held_out(text: &str) -> std::result::Result<HeldOut, String> {
 
 fn size(text: &str) -> std::result::Result<Option<usize>, String> {
     if text.trim() == "none" { Ok(None) } else { crate::args::positive(text).map(Some).map_err(|e| format!("{e}, or `none`")) }
+}
+
+/// What was typed, else what the file says; an error if a row can't be such an image.
+fn image(args: &Args, data: &Loaded) -> Result<Option<(usize, usize)>> {
+    let cols = data.source.cols();
+    match args.image {
+        Some((h, w)) if h * w != cols => Err(Failure::usage(format!(
+            "--image {h}x{w} has {} pixels, a row has {cols} columns; give their height and width",
+            h * w
+        ))),
+        Some(shape) => Ok(Some(shape)),
+        None => Ok(data.image.filter(|(h, w)| h * w == cols)),
+    }
 }
 
 /// Compares, prints the table and writes the report.
@@ -119,12 +141,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let pipeline = Pipeline::fit(&args.prep, train).map_err(interrupted)?;
     let prepared = load::prepared(train, &pipeline).map_err(interrupted)?;
     let prepared_test = test.map(|t| load::prepared(t, &pipeline)).transpose().map_err(interrupted)?;
-    let setting = Setting {
-        train: prepared.as_ref(),
-        test: prepared_test.as_ref().map(|t| t.as_ref() as &dyn Source),
-        image: data.image.filter(|(h, w)| h * w == data.source.cols()),
-        shown: 0,
-    };
+    let image = image(args, &data)?;
+    let setting =
+        Setting { train: prepared.as_ref(), test: prepared_test.as_ref().map(|t| t.as_ref() as &dyn Source), image, shown: 0 };
     let plan = Planned::new(args, &setting);
     let (entries, left_out) = plan.entries(&setting, args, cancel, global)?;
     let sizes = plan.sizes(&entries, &setting, args, cancel, global)?;
@@ -261,6 +280,9 @@ impl Choice {
             Self::Vq => "VQ",
             Self::VqSpherical => "VQ, spherical",
             Self::Nmf => "NMF",
+            Self::NmfLeeSeung => "NMF, 1999",
+            Self::NmfMu => "NMF, multiplicative",
+            Self::NmfMuKl => "NMF, multiplicative KL",
         }
     }
 
@@ -284,9 +306,19 @@ impl Choice {
                 let own = Vq::default();
                 run.fit(&Vq { k, seed, metric, max_passes: max.unwrap_or(own.max_passes), ..own })
             }
-            Self::Nmf => {
+            Self::Nmf | Self::NmfMu | Self::NmfMuKl => {
+                let solver = match self {
+                    Self::NmfMu => NmfSolver::Mu,
+                    Self::NmfMuKl => NmfSolver::MuKl,
+                    _ => NmfSolver::Hals,
+                };
                 let own = Nmf::default();
-                run.fit(&Nmf { k, seed, max_passes: max.unwrap_or(own.max_passes), ..own })
+                run.fit(&Nmf { k, seed, solver, max_passes: max.unwrap_or(own.max_passes), ..own })
+            }
+            // As in the paper: every one of its 500 iterations.
+            Self::NmfLeeSeung => {
+                let solver = NmfSolver::LeeSeung;
+                run.fit(&Nmf { k, seed, solver, max_passes: max.unwrap_or(500), tol: 0.0, ..Nmf::default() })
             }
         }
     }

@@ -1,0 +1,136 @@
+//! The claims of Lee & Seung 1999 on real faces: on the embedded ones everywhere, and on their own (MIT-CBCL) where those
+//! are at hand, in `MEREO_TEST_DATA` or in `../shared/data` beside the repository.
+
+use mereo::fold::{Fitted, Method, Options, fit};
+use mereo::prepare::{Pipeline, Prepared, Recipe};
+use mereo::source::{self, Memory, Open};
+use mereo::{Mat, Model, Nmf, NmfInit, NmfSolver, Pca, Vq, data, fold, measure};
+use std::path::PathBuf;
+
+/// 49 atoms, as in figure 1 of the paper.
+const K: usize = 49;
+
+/// The Lee-Seung contrast stretch of every image: mean .25, s.d. .25, clipped to [0, 1].
+fn prepared(x: &Mat, recipe: Recipe) -> Mat {
+    let raw = Memory::from(x);
+    let pipeline = Pipeline::fit(&[recipe], &raw).expect("pipeline");
+    fold::collect(&Prepared::new(&raw, &pipeline)).expect("prepared")
+}
+
+/// The MIT-CBCL faces (2429×361), or `None` after saying so.
+fn cbcl() -> Option<Mat> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+    let folder = std::env::var_os("MEREO_TEST_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    let path = folder.join("cbcl/faces_2429x361_u8.npy");
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+        return None;
+    }
+    let opened = source::open(&path, &Open::default()).expect("open");
+    Some(fold::collect(opened.source.as_ref()).expect("rows"))
+}
+
+/// The embedded faces, two by two pixels averaged: 400×1024. Whole faces of a person each, hair and shoulders included.
+fn small_faces() -> Mat {
+    let (x, about) = data::load("faces").expect("faces");
+    let (height, width) = about.image.expect("images");
+    let mut out = Mat::zeros(x.rows, height * width / 4);
+    for i in 0..x.rows {
+        let (from, to) = (x.row(i), out.row_mut(i));
+        for (j, to) in to.iter_mut().enumerate() {
+            let at = (j / (width / 2)) * 2 * width + (j % (width / 2)) * 2;
+            *to = (from[at] + from[at + 1] + from[at + width] + from[at + width + 1]) / 4.0;
+        }
+    }
+    out
+}
+
+fn learn<M: Method>(method: &M, x: &Mat) -> Fitted<M::Model> {
+    fit(method, &Memory::from(x), Options::default()).expect("fit")
+}
+
+fn lee_seung(passes: usize, seed: u64) -> Nmf {
+    Nmf { k: K, solver: NmfSolver::LeeSeung, max_passes: passes, tol: 0.0, seed, ..Nmf::default() }
+}
+
+fn rmse(model: &dyn Model, x: &Mat) -> f64 {
+    measure::errors(model, &Memory::from(x)).expect("errors").rmse
+}
+
+fn hoyer(model: &dyn Model) -> f64 {
+    measure::atoms(model.atoms(), None).sparseness.mean
+}
+
+fn within(what: &str, value: f64, low: f64, high: f64) {
+    println!("{what}: {value:.4}");
+    assert!(value >= low && value <= high, "{what} is {value}, not in {low}..{high}");
+}
+
+/// Figure 1, N3 and N4: the order of errors, and who is sparse.
+fn figure_one(x: &Mat, passes: usize) -> [(f64, f64); 3] {
+    let pca = learn(&Pca { k: K, center: false, ..Pca::default() }, x).model;
+    let vq = learn(&Vq { k: K, n_init: 3, ..Vq::default() }, x).model;
+    let nmf = learn(&lee_seung(passes, 0), x).model;
+    let found = [&pca as &dyn Model, &nmf, &vq].map(|m| (rmse(m, x), hoyer(m)));
+    let [(pca, _), (nmf, _), (vq, _)] = found;
+    assert!(pca < nmf && nmf < vq, "RMSE of PCA {pca}, NMF {nmf}, VQ {vq}");
+    found
+}
+
+#[test]
+fn figure_one_on_the_faces_of_the_paper() {
+    let Some(x) = cbcl() else { return };
+    let x = prepared(&x, Recipe::LeeSeung);
+    let [pca, nmf, vq] = figure_one(&x, 500);
+    within("RMSE of PCA", pca.0, 0.0589 * 0.97, 0.0589 * 1.03);
+    within("RMSE of the 1999 NMF", nmf.0, 0.0778 * 0.97, 0.0792 * 1.03);
+    within("RMSE of VQ", vq.0, 0.1266 * 0.97, 0.1266 * 1.03);
+    within("Hoyer sparseness of the 1999 NMF's atoms", nmf.1, 0.705, 0.735);
+    within("Hoyer sparseness of PCA's atoms", pca.1, 0.0, 0.30);
+    within("Hoyer sparseness of VQ's atoms", vq.1, 0.0, 0.30);
+}
+
+#[test]
+fn figure_one_on_the_embedded_faces() {
+    let x = prepared(&small_faces(), Recipe::LeeSeung);
+    let [pca, nmf, vq] = figure_one(&x, 200);
+    assert!(nmf.1 > pca.1 + 0.1 && nmf.1 > vq.1 + 0.1, "sparseness of atoms: PCA {}, NMF {}, VQ {}", pca.1, nmf.1, vq.1);
+}
+
+/// N12: the contrast stretch does more for sparse atoms than the start (N8).
+fn preparation_matters_more_than_the_start(x: &Mat, stretched: Recipe, least: f64) {
+    let fit = |recipe, init| {
+        let method = Nmf { k: K, init, max_passes: 100, tol: 0.0, ..Nmf::default() };
+        hoyer(&learn(&method, &prepared(x, recipe)).model)
+    };
+    let (raw, random, nndsvda) =
+        (fit(Recipe::Raw, NmfInit::Random), fit(stretched, NmfInit::Random), fit(stretched, NmfInit::Nndsvda));
+    println!("Hoyer of atoms: raw {raw:.3}, stretched {random:.3}, stretched from NNDSVDa {nndsvda:.3}");
+    assert!(random - raw > least, "stretched {random}, raw {raw}");
+    assert!(nndsvda - random <= 0.01, "NNDSVDa {nndsvda} is sparser than random {random}");
+    assert!(random - raw > (nndsvda - random).abs());
+}
+
+#[test]
+fn preparation_matters_more_than_the_start_on_the_faces_of_the_paper() {
+    if let Some(x) = cbcl() {
+        preparation_matters_more_than_the_start(&x, Recipe::LeeSeung, 0.15);
+    }
+}
+
+#[test]
+fn preparation_matters_more_than_the_start_on_the_embedded_faces() {
+    preparation_matters_more_than_the_start(&small_faces(), Recipe::LeeSeung, 0.1);
+}
+
+/// N7: coordinate descent is where multiplicative updates are after 100 passes in at most 15.
+#[test]
+fn coordinate_descent_needs_a_seventh_of_the_passes() {
+    let x = prepared(&small_faces(), Recipe::LeeSeung);
+    let run = |solver, max_passes| {
+        let f = learn(&Nmf { k: K, solver, max_passes, tol: 0.0, ..Nmf::default() }, &x);
+        f.curve.last().expect("a pass").loss
+    };
+    let (slow, fast) = (run(NmfSolver::Mu, 100), run(NmfSolver::Hals, 15));
+    assert!(fast <= slow, "after 15 passes {fast}, after 100 multiplicative ones {slow}");
+}
