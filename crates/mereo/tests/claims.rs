@@ -77,17 +77,22 @@ fn figure_one(x: &Mat, passes: usize) -> [(f64, f64); 3] {
     found
 }
 
+/// The targets were measured on a copy of the faces whose greys are inverted (dark is bright); clipping at 0 makes that matter.
+/// So `inverted` lands on them, and `lee-seung` on the same faces as they are photographed a few per cent lower.
 #[test]
 fn figure_one_on_the_faces_of_the_paper() {
-    let Some(x) = cbcl() else { return };
-    let x = prepared(&x, Recipe::LeeSeung);
-    let [pca, nmf, vq] = figure_one(&x, 500);
-    within("RMSE of PCA", pca.0, 0.0589 * 0.97, 0.0589 * 1.03);
+    let Some(faces) = cbcl() else { return };
+    let [pca, nmf, vq] = figure_one(&prepared(&faces, Recipe::Inverted), 500);
+    within("RMSE of PCA", pca.0, 0.0589 * 0.99, 0.0589 * 1.01);
     within("RMSE of the 1999 NMF", nmf.0, 0.0778 * 0.97, 0.0792 * 1.03);
     within("RMSE of VQ", vq.0, 0.1266 * 0.97, 0.1266 * 1.03);
-    within("Hoyer sparseness of the 1999 NMF's atoms", nmf.1, 0.705, 0.735);
+    within("Hoyer sparseness of the 1999 NMF's atoms", nmf.1, 0.71, 0.73);
     within("Hoyer sparseness of PCA's atoms", pca.1, 0.0, 0.30);
     within("Hoyer sparseness of VQ's atoms", vq.1, 0.0, 0.30);
+    let [pca, nmf, vq] = figure_one(&prepared(&faces, Recipe::LeeSeung), 500);
+    within("RMSE of PCA as photographed", pca.0, 0.0589 * 0.97, 0.0589 * 1.03);
+    within("RMSE of the 1999 NMF as photographed", nmf.0, 0.0778 * 0.97, 0.0792 * 1.03);
+    assert!(nmf.1 > 0.65 && pca.1 < 0.30 && vq.1 < 0.30);
 }
 
 #[test]

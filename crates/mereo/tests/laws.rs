@@ -292,7 +292,9 @@ fn resumed_run_ends_the_same<M: Method>(case: &Case<M>) {
         // Cancelled between two blocks of a pass.
         let (seen, cancel) = (AtomicUsize::new(0), AtomicBool::new(false));
         let first = Options { cancel: Some(&cancel), checkpoint: options(false), ..Options::default() };
-        fit_on(&case.method, &source, &Cancelling(&seen, 2 * interrupt + 1, &cancel), &Solo, first).expect("cut");
+        // What needs a whole pass to have any model says so; its checkpoint is there all the same.
+        let cut = fit_on(&case.method, &source, &Cancelling(&seen, 2 * interrupt + 1, &cancel), &Solo, first);
+        assert!(cut.is_ok_and(|f| f.stop == Stop::Cancelled || f.curve.len() == whole.curve.len()) || path.exists());
         let again = fit(&case.method, &source, Options { checkpoint: options(true), ..Options::default() }).expect("resumed");
         assert!(bytes(&again.model) == bytes(&whole.model), "interrupted within a pass, the end differs");
         // Nothing is left to do: resuming a finished fit gives it back.
