@@ -43,3 +43,8 @@ pub use nmf::{Nmf, NmfInit, NmfLoss, NmfModel, NmfSolver};
 pub use pca::{Pca, PcaModel, PcaSolver};
 pub use prepare::{Pipeline, Recipe};
 pub use vq::{Vq, VqMetric, VqModel};
+
+/// The example of the README, run with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

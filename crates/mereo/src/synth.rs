@@ -7,7 +7,7 @@
 //! | [`clusters`] | centres with a cloud around each | VQ |
 //! | [`spiked`] | a few strong directions in white noise | PCA |
 //!
-//! Randomness is that of [`rng`](crate::rng::rng) with the row as its counter: the same arguments give the same numbers everywhere,
+//! Randomness is that of [`rng`] with the row as its counter: the same arguments give the same numbers everywhere,
 //! and in `parts` and `spiked` the first rows do not depend on how many follow.
 
 use crate::error::{Error, Result};
