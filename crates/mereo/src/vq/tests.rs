@@ -425,7 +425,8 @@ fn faces_of_cbcl() {
         return;
     };
     let pixels = &bytes[bytes.len() - 2429 * 361..];
-    let mut x = Mat { rows: 2429, cols: 361, data: pixels.iter().map(|p| f32::from(*p)).collect() };
+    let mut x = Mat { rows: 2429, cols: 361, data: pixels.iter().map(|p| 255.0 - f32::from(*p)).collect() };
+    // The target was measured on the negative of these faces.
     for face in x.data.chunks_exact_mut(361) {
         let mean = face.iter().sum::<f32>() / 361.0;
         let sd = (face.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 361.0).sqrt();
