@@ -118,12 +118,15 @@ impl Memo {
 }
 
 /// What an update says of itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Progress {
     /// The loss, in the method's own terms; lower is better.
     pub loss: f64,
     /// Nothing is left to learn, whatever the plan says.
     pub done: bool,
+    /// How far the pass began from a stationary point: the size of the projected gradient as a share of that of the first pass,
+    /// where the method knows it.
+    pub gradient: Option<f64>,
 }
 
 /// Where `observe` and `update` run.
@@ -158,6 +161,9 @@ pub struct Pass {
     pub loss: f64,
     /// Seconds since the fit began, earlier runs of a resumed fit included.
     pub seconds: f64,
+    /// See [`Progress::gradient`].
+    #[serde(default)]
+    pub gradient: Option<f64>,
 }
 
 /// Sees every pass; [`ControlFlow::Break`] ends the fit with the model so far.
@@ -301,7 +307,8 @@ pub fn fit_on<M: Method>(
                     pass + 1
                 )));
             }
-            let seen = Pass { restart: run.restart, pass: pass + 1, loss: progress.loss, seconds: clock() };
+            let seen =
+                Pass { restart: run.restart, pass: pass + 1, loss: progress.loss, seconds: clock(), gradient: progress.gradient };
             run.curve.push(seen);
             // The other workers hear of it when the next sums are added.
             asked |= options.watch.as_mut().is_some_and(|w| w(&seen, plan).is_break());

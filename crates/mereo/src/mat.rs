@@ -205,6 +205,27 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Rows 0, `step`, 2·`step`, …, copied.
+    #[must_use]
+    pub fn every(&self, step: usize) -> Rows<'static> {
+        let picked = (0..self.rows()).step_by(step.max(1));
+        match self {
+            Self::Dense(x) => {
+                let data: Vec<f32> = picked.flat_map(|i| x.row(i).iter().copied()).collect();
+                Rows::Dense(DenseRows { cols: x.cols, data: data.into() })
+            }
+            Self::Sparse(x) => {
+                let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+                for (columns, numbers) in picked.map(|i| x.row(i)) {
+                    indices.extend_from_slice(columns);
+                    values.extend_from_slice(numbers);
+                    indptr.push(indices.len() as u64);
+                }
+                Rows::Sparse(SparseRows { cols: x.cols, indptr: indptr.into(), indices: indices.into(), values: values.into() })
+            }
+        }
+    }
+
     /// The stored numbers: all of a dense span, the entries of a sparse one.
     pub fn values(&self) -> &[f32] {
         match self {

@@ -6,9 +6,9 @@
 //!
 //! Objective, and the reported loss, for each entry of X:
 //!
-//! - [`NmfSolver::Hals`] and [`NmfSolver::Mu`]: the mean of (x − wh)², of the pass's weights and its new atoms. It is known to
+//! - [`NmfLoss::Squared`]: the mean of (x − wh)², of the pass's weights and its new atoms. It is known to
 //!   about 1e-7 of the mean of x².
-//! - [`NmfSolver::LeeSeung`] and [`NmfSolver::MuKl`]: the mean of x·ln(x/wh) − x + wh, the generalised Kullback–Leibler
+//! - [`NmfLoss::KullbackLeibler`]: the mean of x·ln(x/wh) − x + wh, the generalised Kullback–Leibler
 //!   divergence, of the pass's weights and the atoms they were found for. The atoms of the next pass are better.
 //!
 //! A pass is one iteration. [`Method::observe`] improves the weights of its rows for fixed H and leaves sums behind;
@@ -37,57 +37,125 @@
 //! ```
 
 use crate::error::{Error, Result};
-use crate::fold::{Memo, Method, Plan, Progress, Shape, State, Stats};
-use crate::linalg;
+use crate::fold::{Memo, Method, Plan, Progress, Shape};
 use crate::mat::{Mat, Rows};
-use crate::model::{self, Codes, Model};
 use crate::source;
-use crate::store::Bag;
-use hals::{Effort, Quadratic};
-use product::Packed;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+pub use model::NmfModel;
+pub use state::{NmfState, NmfStats};
+
+mod divergence;
 mod encode;
 mod given;
 mod hals;
 mod init;
+mod model;
 mod multiplicative;
+mod pace;
 mod product;
+mod squared;
+mod state;
 
 /// How W and H are improved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NmfSolver {
-    /// Squared error, by coordinate descent (accelerated HALS, Gillis & Glineur 2012): the fastest by far.
+    /// The fastest for the loss: `accelerated` for squared error, else `mu`.
     #[default]
-    Hals,
-    /// Squared error, by multiplicative updates (Lee & Seung 2001).
+    Auto,
+    /// Squared error: `cd`, extrapolated from pass to pass, with a step back whenever the loss would rise (Ang & Gillis 2019).
+    Accelerated,
+    /// Squared error, by several sweeps of coordinate descent a pass (accelerated HALS, Gillis & Glineur 2012).
+    #[serde(alias = "hals")]
+    Cd,
+    /// Multiplicative updates (Lee & Seung 2001), of any loss.
     Mu,
-    /// Kullback–Leibler divergence, by multiplicative updates (Lee & Seung 2001).
-    MuKl,
     /// Kullback–Leibler divergence with atoms that sum to one, as in Lee & Seung 1999.
     LeeSeung,
 }
 
-impl NmfSolver {
-    /// What is minimised.
-    pub fn loss(self) -> NmfLoss {
+/// What a fit minimises, and an encoding of unseen rows: a β-divergence, summed over all entries.
+///
+/// In words (`squared`, `kullback-leibler`, `itakura-saito`; also `frobenius`, `kl`, `is`) or as the number β.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum NmfLoss {
+    /// (x − wh)²; β = 2, of which it is twice the divergence.
+    #[default]
+    Squared,
+    /// x·ln(x/wh) − x + wh; β = 1.
+    KullbackLeibler,
+    /// x/wh − ln(x/wh) − 1, of positive numbers only; β = 0.
+    ItakuraSaito,
+    /// (x^β + (β − 1)·wh^β − β·x·wh^(β−1)) / (β(β − 1)) for any other β.
+    Beta(f64),
+}
+
+impl NmfLoss {
+    /// The β of the divergence.
+    pub fn beta(self) -> f64 {
         match self {
-            Self::Hals | Self::Mu => NmfLoss::Squared,
-            Self::MuKl | Self::LeeSeung => NmfLoss::KullbackLeibler,
+            Self::Squared => 2.0,
+            Self::KullbackLeibler => 1.0,
+            Self::ItakuraSaito => 0.0,
+            Self::Beta(beta) => beta,
         }
     }
 }
 
-/// What a fit minimises, and an encoding of unseen rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NmfLoss {
-    /// Σ (x − wh)²
-    Squared,
-    /// Σ x·ln(x/wh) − x + wh
-    KullbackLeibler,
+impl From<f64> for NmfLoss {
+    fn from(beta: f64) -> Self {
+        match beta {
+            2.0 => Self::Squared,
+            1.0 => Self::KullbackLeibler,
+            0.0 => Self::ItakuraSaito,
+            beta => Self::Beta(beta),
+        }
+    }
+}
+
+impl std::fmt::Display for NmfLoss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Squared => f.write_str("squared"),
+            Self::KullbackLeibler => f.write_str("kullback-leibler"),
+            Self::ItakuraSaito => f.write_str("itakura-saito"),
+            Self::Beta(beta) => beta.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for NmfLoss {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        match word {
+            "squared" | "frobenius" => Ok(Self::Squared),
+            "kullback-leibler" | "kl" => Ok(Self::KullbackLeibler),
+            "itakura-saito" | "is" => Ok(Self::ItakuraSaito),
+            _ => word.parse().ok().filter(|beta: &f64| beta.is_finite()).map(Self::from).ok_or_else(|| {
+                Error::parameter(format!(
+                    "there is no loss `{word}`; give squared, kullback-leibler, itakura-saito, or the number β of a divergence"
+                ))
+            }),
+        }
+    }
+}
+
+impl From<NmfLoss> for String {
+    fn from(loss: NmfLoss) -> Self {
+        loss.to_string()
+    }
+}
+
+impl TryFrom<String> for NmfLoss {
+    type Error = Error;
+
+    fn try_from(word: String) -> Result<Self> {
+        word.parse()
+    }
 }
 
 /// Where a fit starts.
@@ -114,6 +182,8 @@ pub enum NmfInit {
 pub struct Nmf {
     /// Number of atoms (k): at most max(n, d).
     pub k: usize,
+    /// What is minimised.
+    pub loss: NmfLoss,
     /// How W and H are improved.
     pub solver: NmfSolver,
     /// Where the fit starts.
@@ -121,8 +191,15 @@ pub struct Nmf {
     /// First atoms (k×d) for [`NmfInit::Given`]. Serialised as a fingerprint, read from rows of numbers.
     #[serde(with = "given")]
     pub given: Option<Mat>,
-    /// Coordinate sweeps for each pair of products; [`NmfSolver::Hals`] only.
+    /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`] and [`NmfSolver::Cd`] only.
     pub sweeps: usize,
+    /// Penalty of the weights, as in scikit-learn: d·α·(ratio·Σw + ½(1 − ratio)·Σw²) is added to half the squared error, or to the
+    /// divergence.
+    pub alpha_w: f64,
+    /// Penalty of the atoms: n·α·(ratio·Σh + ½(1 − ratio)·Σh²).
+    pub alpha_h: f64,
+    /// Share of L1 in both penalties: 0 is L2 alone, 1 is L1 alone.
+    pub l1_ratio: f64,
     /// Passes over the data at most.
     pub max_passes: usize,
     /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`.
@@ -140,10 +217,14 @@ impl Default for Nmf {
     fn default() -> Self {
         Self {
             k: 16,
-            solver: NmfSolver::Hals,
+            loss: NmfLoss::Squared,
+            solver: NmfSolver::Auto,
             init: NmfInit::Random,
             given: None,
             sweeps: 4,
+            alpha_w: 0.0,
+            alpha_h: 0.0,
+            l1_ratio: 0.0,
             max_passes: 200,
             tol: 1e-4,
             encode_tol: 1e-5,
@@ -153,57 +234,23 @@ impl Default for Nmf {
     }
 }
 
-/// What a fit of an NMF has learned so far.
-#[derive(Debug, Clone)]
-pub struct NmfState {
-    /// Hᵀ (d×k), in units in which the data has a mean of about 1: a column's share in every atom lies together.
-    h: Mat,
-    /// H·Hᵀ (k×k).
-    gram: Vec<f32>,
-    /// Σ_j H (k).
-    sums: Vec<f64>,
-    /// Passes so far.
-    pass: u64,
-    /// Of the last pass: ‖w‖ of every atom (squared error) or Σw (divergence).
-    weight: Vec<f64>,
-    /// Data times this (a power of 4) has a mean of about 1.
-    scale: f32,
-    /// Mean of the scaled data, as the sample has it.
-    mean: f64,
-    /// Of the scaled data, from the first pass: Σx², Σx, Σ x·ln x − x.
-    totals: [f64; 3],
-    /// F of Lee & Seung 1999, in units of the data; divergence only.
-    likelihood: Option<f64>,
-    /// Where NNDSVD takes a row's first weights from (d×k); empty for other starts, and after the first pass.
-    project: Mat,
-}
-
-/// The sums of one pass.
-#[derive(Debug, Clone)]
-pub struct NmfStats {
-    /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x/wh. (d×k)
-    xw: Vec<f64>,
-    /// Squared error: Σ wᵀw (k×k). Divergence: Σ w (k).
-    ww: Vec<f64>,
-    /// In the first pass Σx², Σx, Σ x·ln x − x of scaled data; then Σ wh − x·ln(wh), and the number of entries.
-    sums: [f64; 5],
-}
-
-impl Stats for NmfStats {
-    fn parts(&mut self) -> Vec<&mut [f64]> {
-        vec![&mut self.xw, &mut self.ww, &mut self.sums]
-    }
-}
-
-/// Least value of an entry of H during HALS, in units in which the data has a mean of about 1: an atom that rounds to zeros
-/// would stay there (Gillis & Glineur 2012). The model has zeros instead.
-const FLOOR: f32 = 1e-16;
-/// Rows whose two products are formed one after the other: a whole number of runs of the sums over rows.
-const PIECE: usize = 3 * product::DEPTH;
 /// Larger numbers could overflow a sum of f32 products.
 const LARGEST: f32 = 1e30;
-/// Without a memo, rows are solved anew in every pass, so well that the next pass need not know of this one.
-const ALONE: Effort = Effort { sweeps: 500, tol: 1e-4 };
+impl Nmf {
+    /// The solver that is used, with `auto` resolved.
+    fn way(&self) -> NmfSolver {
+        match (self.solver, self.loss) {
+            (NmfSolver::Auto, NmfLoss::Squared) => NmfSolver::Accelerated,
+            (NmfSolver::Auto, _) => NmfSolver::Mu,
+            (solver, _) => solver,
+        }
+    }
+
+    /// The loss that is minimised: the solver of 1999 has its own.
+    fn minimised(&self) -> NmfLoss {
+        if self.solver == NmfSolver::LeeSeung { NmfLoss::KullbackLeibler } else { self.loss }
+    }
+}
 
 impl Method for Nmf {
     type State = NmfState;
@@ -236,17 +283,32 @@ impl Method for Nmf {
                 return Err(Error::parameter(format!("{name} = {tol} must be at least 0 and below 1")));
             }
         }
+        for (name, alpha) in [("alpha_w", self.alpha_w), ("alpha_h", self.alpha_h)] {
+            if !(alpha.is_finite() && alpha >= 0.0) {
+                return Err(Error::parameter(format!("{name} = {alpha} must be a finite number of at least 0")));
+            }
+        }
+        if !(0.0..=1.0).contains(&self.l1_ratio) {
+            return Err(Error::parameter(format!("l1_ratio = {} must lie between 0 (L2) and 1 (L1)", self.l1_ratio)));
+        }
+        if matches!(self.solver, NmfSolver::Accelerated | NmfSolver::Cd) && self.loss != NmfLoss::Squared {
+            return Err(Error::parameter(format!(
+                "this solver is for loss = squared, not {}; set solver to mu or auto",
+                self.loss
+            )));
+        }
         init::check(self, shape)
     }
 
     fn plan(&self) -> Plan {
-        Plan { max: self.max_passes, tol: self.tol }
+        // An extrapolated fit judges its passes itself: one that was undone says nothing of how far there is to go.
+        Plan { max: self.max_passes, tol: if self.way() == NmfSolver::Accelerated { 0.0 } else { self.tol } }
     }
 
     fn memo(&self) -> Memo {
-        match self.solver {
-            NmfSolver::Hals => Memo::Cache(self.k),
-            NmfSolver::Mu | NmfSolver::MuKl | NmfSolver::LeeSeung => Memo::Kept(self.k),
+        match self.way() {
+            way @ (NmfSolver::Accelerated | NmfSolver::Cd) => Memo::Cache(squared::memo(way, self.k)),
+            _ => Memo::Kept(self.k),
         }
     }
 
@@ -254,8 +316,8 @@ impl Method for Nmf {
         self.seed
     }
 
-    fn sample(&self, _: Shape) -> usize {
-        init::sample(self)
+    fn sample(&self, shape: Shape) -> usize {
+        init::sample(self, shape)
     }
 
     fn accept(&self, x: &Rows, first: u64) -> Result<()> {
@@ -270,118 +332,53 @@ impl Method for Nmf {
         Ok(())
     }
 
-    fn init(&self, sample: &Rows, _: Shape, restart: usize) -> Result<NmfState> {
-        init::start(self, sample, restart)
+    fn init(&self, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
+        init::start(self, sample, shape, restart)
     }
 
     fn zero(&self, state: &NmfState) -> NmfStats {
         let (d, k) = (state.h.rows, state.h.cols);
-        let pairs = if self.solver.loss() == NmfLoss::Squared { k * k } else { k };
-        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], sums: [0.0; 5] }
+        let pairs = if self.minimised() == NmfLoss::Squared { k * k } else { k };
+        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], sums: [0.0; 7] }
     }
 
     fn observe(&self, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], into: &mut NmfStats) -> Result<()> {
-        let k = self.k;
-        let fresh = state.pass == 0;
-        let scale = f64::from(state.scale);
-        if fresh {
-            let totals = totals(x, scale, self.solver.loss() == NmfLoss::KullbackLeibler);
+        let loss = self.minimised();
+        if state.pass == 0 {
+            let totals = totals(x, f64::from(state.scale), loss == NmfLoss::KullbackLeibler);
             into.sums.iter_mut().zip(totals).for_each(|(s, t)| *s += t);
         }
         into.sums[4] += (x.rows() * x.cols()) as f64;
-
-        let kept = !memo.is_empty();
-        let mut own = if kept { Vec::new() } else { vec![0f32; x.rows() * k] };
-        let w = if kept { memo } else { &mut own };
-        if kept && fresh {
-            init::weights(self, state, x, first, w);
-        }
-        if self.solver.loss() == NmfLoss::KullbackLeibler {
-            let factors = multiplicative::Factors::new(state, x);
-            if !(fresh && self.solver == NmfSolver::LeeSeung) {
-                factors.weights(x, w);
-            }
-            into.sums[3] += factors.add_atoms(&mut into.xw, x, w);
-            (0..k).for_each(|a| into.ww[a] += column_sum(w, k, a));
-            return Ok(());
-        }
-
-        let h = Packed::new(&state.h.data, k);
-        let problem = Quadratic::new(k, &state.gram, 0.0);
-        let gram = Packed::new(&state.gram, k);
-        let effort = if kept { Effort { sweeps: self.sweeps, tol: 0.0 } } else { ALONE };
-        // Both products of a piece are formed while it is near.
-        for (i, w) in w.chunks_mut(PIECE * k).enumerate() {
-            let n = w.len() / k;
-            let x = x.slice(i * PIECE, i * PIECE + n);
-            let take = take(n);
-            w.par_chunks_mut(take * k).enumerate().for_each(|(i, w)| {
-                let mut b = vec![0f32; w.len()];
-                product::rows_times(&mut b, &x.slice(i * take, i * take + w.len() / k), &h);
-                b.iter_mut().for_each(|b| *b *= state.scale);
-                match self.solver {
-                    NmfSolver::Hals => problem.refine(w, &b, effort),
-                    _ => multiplicative::weights_squared(w, &b, &gram),
-                }
-            });
-            product::add_transposed(&mut into.xw, &x, w, k, scale);
-            product::add_transposed(&mut into.ww, &Rows::dense(k, w), w, k, 1.0);
+        match loss {
+            NmfLoss::Squared => squared::observe(self, state, x, first, memo, into),
+            _ => divergence::observe(self, state, x, first, memo, into),
         }
         Ok(())
     }
 
     fn update(&self, state: &mut NmfState, s: NmfStats) -> Result<Progress> {
-        let k = self.k;
         if state.pass == 0 {
             state.totals = [s.sums[0], s.sums[1], s.sums[2]];
         }
+        let progress = match self.minimised() {
+            NmfLoss::Squared => squared::update(self, state, &s),
+            _ => divergence::update(self, state, &s),
+        };
         state.pass += 1;
         state.project = Mat::default();
-        let (scale, entries) = (f64::from(state.scale), s.sums[4]);
-        if self.solver.loss() == NmfLoss::KullbackLeibler {
-            let [_, total, constant] = state.totals;
-            let loss = (constant + s.sums[3]).max(0.0);
-            // x·ln(wh) of the data itself is less by ln(scale), and all of it by the scale.
-            state.likelihood = Some(-(s.sums[3] + total * scale.ln()) / scale);
-            state.weight.clone_from(&s.ww);
-            state.h.data.par_chunks_mut(k).zip(s.xw.par_chunks(k)).for_each(|(h, xw)| {
-                for ((h, &above), &below) in h.iter_mut().zip(xw).zip(&s.ww) {
-                    let below = if self.solver == NmfSolver::LeeSeung { 1.0 } else { below };
-                    // An atom that no row uses has nothing to learn from.
-                    if below > 0.0 {
-                        let new = f64::from(*h) * above / below;
-                        *h = if new < f64::from(multiplicative::TINY) { 0.0 } else { new as f32 };
-                    }
-                }
-            });
-            if self.solver == NmfSolver::LeeSeung {
-                state.unit_sums();
-            }
-            state.derive();
-            return Ok(Progress { loss: loss / entries / scale, done: false });
-        }
-
-        if self.solver == NmfSolver::Hals {
-            let ww = as_f32(&s.ww);
-            let problem = Quadratic::new(k, &ww, FLOOR);
-            let effort = Effort { sweeps: self.sweeps, tol: 0.0 };
-            let take = take(state.h.rows);
-            let pieces = state.h.data.par_chunks_mut(take * k).zip(s.xw.par_chunks(take * k));
-            pieces.for_each(|(h, b)| problem.refine(h, &as_f32(b), effort));
-        } else {
-            multiplicative::atoms_squared(&mut state.h.data, &s.xw, &s.ww, k);
-        }
-        let gram = state.derive();
-        let cross: f64 = state.h.data.iter().zip(&s.xw).map(|(&h, &b)| f64::from(h) * b).sum();
-        let square: f64 = gram.iter().zip(&s.ww).map(|(g, w)| g * w).sum();
-        state.weight = (0..k).map(|a| s.ww[a * k + a].sqrt()).collect();
-        let loss = (state.totals[0] - 2.0 * cross + square).max(0.0);
-        Ok(Progress { loss: loss / entries / (scale * scale), done: false })
+        state.warm = false;
+        Ok(progress)
     }
 
     fn model(&self, state: NmfState) -> Result<NmfModel> {
-        let loss = self.solver.loss();
-        Ok(NmfModel::new(state.atoms(loss), loss, state.likelihood, self.encode_tol, self.encode_max))
+        let loss = self.minimised();
+        let (parts, sizes) = state.atoms(loss);
+        // The weight of an atom that was divided by its size is larger by it, and costs less by as much.
+        let alpha = self.alpha_w * parts.cols as f64;
+        let size = |a: &f64| if *a > 0.0 { *a } else { 1.0 };
+        let l1 = sizes.iter().map(|a| (alpha * self.l1_ratio / size(a)) as f32).collect();
+        let l2 = sizes.iter().map(|a| (alpha * (1.0 - self.l1_ratio) / size(a).powi(2)) as f32).collect();
+        Ok(NmfModel::new(parts, loss, state.likelihood, (l1, l2), self.encode_tol, self.encode_max))
     }
 }
 
@@ -418,171 +415,12 @@ fn gram(h: &Mat) -> Vec<f64> {
     gram
 }
 
-impl NmfState {
-    /// Brings what follows from H up to date; returns H·Hᵀ (k×k) in full precision.
-    fn derive(&mut self) -> Vec<f64> {
-        let gram = gram(&self.h);
-        self.gram = as_f32(&gram);
-        self.sums = (0..self.h.cols).map(|a| column_sum(&self.h.data, self.h.cols, a)).collect();
-        gram
-    }
-
-    /// Scales every atom to a sum of one; an atom of zeros stays.
-    fn unit_sums(&mut self) {
-        let k = self.h.cols;
-        let over: Vec<f64> =
-            (0..k).map(|a| column_sum(&self.h.data, k, a)).map(|s| if s > 0.0 { 1.0 / s } else { 0.0 }).collect();
-        self.h.data.par_chunks_mut(k).for_each(|h| {
-            h.iter_mut().zip(&over).for_each(|(h, o)| *h = (f64::from(*h) * o) as f32);
-        });
-    }
-
-    /// The atoms (k×d), of unit norm (squared error) or unit sum (divergence), by falling share in the data.
-    fn atoms(&self, loss: NmfLoss) -> Mat {
-        let mut h = self.h.transpose();
-        h.data.iter_mut().for_each(|v| *v = if *v <= FLOOR { 0.0 } else { *v });
-        let size = |row: &[f32]| match loss {
-            NmfLoss::Squared => linalg::dot(row, row).sqrt(),
-            NmfLoss::KullbackLeibler => row.iter().map(|&v| f64::from(v)).sum(),
-        };
-        let sizes: Vec<f64> = (0..h.rows).map(|a| size(h.row(a))).collect();
-        let share = |a: usize| sizes[a] * self.weight[a];
-        let mut order: Vec<usize> = (0..h.rows).collect();
-        order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
-        let mut atoms = Mat::zeros(h.rows, h.cols);
-        for (to, &from) in order.iter().enumerate().filter(|(_, from)| sizes[**from] > 0.0) {
-            let unit = 1.0 / sizes[from];
-            atoms.row_mut(to).iter_mut().zip(h.row(from)).for_each(|(t, &v)| *t = (f64::from(v) * unit) as f32);
-        }
-        atoms
-    }
-}
-
-impl State for NmfState {
-    fn save(&self, bag: &mut Bag) {
-        bag.put_mat("h", &self.h);
-        bag.put_mat("project", &self.project);
-        bag.put_f64("weight", &self.weight);
-        bag.put_f64("units", &[f64::from(self.scale), self.mean]);
-        bag.put_f64("totals", &self.totals);
-        bag.put("pass", self.pass);
-        bag.put_f64("likelihood", self.likelihood.as_slice());
-    }
-
-    fn load(bag: &Bag) -> Result<Self> {
-        let damaged = |what: &str| Error::data(format!("the checkpoint's `{what}` has the wrong size; it is damaged"));
-        let units = bag.f64("units")?;
-        let [scale, mean] = units[..] else { return Err(damaged("units")) };
-        let totals = bag.f64("totals")?.try_into().map_err(|_| damaged("totals"))?;
-        let (h, weight) = (bag.mat("h")?, bag.f64("weight")?);
-        if weight.len() != h.cols {
-            return Err(damaged("weight"));
-        }
-        let mut state = Self {
-            h,
-            gram: Vec::new(),
-            sums: Vec::new(),
-            pass: bag.get("pass")?,
-            weight,
-            scale: scale as f32,
-            mean,
-            totals,
-            likelihood: bag.f64("likelihood")?.first().copied(),
-            project: bag.mat("project")?,
-        };
-        state.derive();
-        Ok(state)
-    }
-}
-
-/// A fitted NMF.
-///
-/// Atoms have unit Euclidean norm (squared error) or unit sum (divergence), so a weight is in the units of the data: the
-/// length, or the total, of what its atom adds. They are ordered by the size of what they add over the data of the fit,
-/// ‖w‖·‖h‖ or Σw·Σh, the largest first. An atom that died is all zeros.
-#[derive(Debug, Clone)]
-pub struct NmfModel {
-    /// The parts (k×d).
-    pub parts: Mat,
-    /// What an encoding minimises.
-    pub loss: NmfLoss,
-    /// F of Lee & Seung 1999, Σ x·ln(wh) − wh over the data of the fit, at the last pass; divergence only.
-    pub likelihood: Option<f64>,
-    /// See [`Nmf::encode_tol`].
-    pub encode_tol: f64,
-    /// See [`Nmf::encode_max`].
-    pub encode_max: usize,
-    /// Hᵀ, to multiply rows by (d×k).
-    turned: std::sync::Arc<Packed>,
-    /// H·Hᵀ (k×k).
-    gram: Vec<f32>,
-    /// Σ_j H (k).
-    sums: Vec<f64>,
-}
-
-impl NmfModel {
-    fn new(parts: Mat, loss: NmfLoss, likelihood: Option<f64>, encode_tol: f64, encode_max: usize) -> Self {
-        let turned = parts.transpose();
-        let gram = as_f32(&gram(&turned));
-        let sums = (0..parts.rows).map(|a| parts.row(a).iter().map(|&v| f64::from(v)).sum()).collect();
-        let turned = std::sync::Arc::new(Packed::new(&turned.data, parts.rows));
-        Self { parts, loss, likelihood, encode_tol, encode_max, turned, gram, sums }
-    }
-
-    /// Reads what [`Model::save`] wrote.
-    pub fn load(bag: &Bag) -> Result<Self> {
-        let likelihood = bag.f64("likelihood")?.first().copied();
-        Ok(Self::new(bag.mat("parts")?, bag.get("loss")?, likelihood, bag.get("encode_tol")?, bag.get("encode_max")?))
-    }
-}
-
-impl Model for NmfModel {
-    fn method(&self) -> &'static str {
-        "nmf"
-    }
-
-    fn atoms(&self) -> &Mat {
-        &self.parts
-    }
-
-    /// The best non-negative weights (n×k) of each row, to [`Nmf::encode_tol`]; a row's weights depend on that row alone. An
-    /// error if a number is negative (divergence), or the columns don't fit.
-    fn encode(&self, x: &Rows) -> Result<Codes> {
-        model::check_width(x, self.parts.cols)?;
-        let k = self.parts.rows;
-        if self.loss == NmfLoss::KullbackLeibler {
-            source::check_nonnegative(x, 0, "the divergence is of numbers of at least 0; shift or rescale the rows")?;
-            return Ok(Codes::Dense(encode::divergence(x, &self.parts, &self.sums, self.encode_tol, self.encode_max)));
-        }
-        let mut w = Mat::zeros(x.rows(), k);
-        let problem = Quadratic::new(k, &self.gram, 0.0);
-        let effort = Effort { sweeps: self.encode_max, tol: (self.encode_tol as f32).max(1e-6) };
-        let take = take(x.rows());
-        w.data.par_chunks_mut(take * k).enumerate().for_each(|(i, w)| {
-            let mut b = vec![0f32; w.len()];
-            product::rows_times(&mut b, &x.slice(i * take, i * take + w.len() / k), &self.turned);
-            problem.refine(w, &b, effort);
-        });
-        Ok(Codes::Dense(w))
-    }
-
-    fn decode(&self, z: &Codes) -> Result<Mat> {
-        z.times(&self.parts)
-    }
-
-    fn save(&self, bag: &mut Bag) {
-        bag.put_mat("parts", &self.parts);
-        bag.put("loss", self.loss);
-        bag.put_f64("likelihood", self.likelihood.as_slice());
-        bag.put("encode_tol", self.encode_tol);
-        bag.put("encode_max", self.encode_max);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fold::{Options, fit};
+    use crate::linalg;
+    use crate::model::Model;
     use crate::rng::rng;
     use crate::source::Memory;
 

@@ -355,7 +355,11 @@ impl Method for Vq {
         state.counts.clone_from(&sums.counts);
         state.passes += 1;
         let per_entry = if self.unit() { n } else { n * d as f64 };
-        Ok(Progress { loss: state.inertia / per_entry, done: !split && total <= self.tol * variance(&sums, n, d) })
+        Ok(Progress {
+            loss: state.inertia / per_entry,
+            done: !split && total <= self.tol * variance(&sums, n, d),
+            gradient: None,
+        })
     }
 
     fn model(&self, state: VqState) -> Result<VqModel> {

@@ -3,7 +3,7 @@
 
 use mereo::comm::{Comm, Solo};
 use mereo::fold::{Checkpoint, Cpu, Engine, Fitted, Memo, Method, Options, Pass, Progress, Shape, Stop, fit, fit_on};
-use mereo::nmf::{Nmf, NmfModel, NmfSolver};
+use mereo::nmf::{Nmf, NmfLoss, NmfModel, NmfSolver};
 use mereo::pca::{Pca, PcaModel, PcaSolver};
 use mereo::rng::rng;
 use mereo::source::{Memory, Source};
@@ -561,15 +561,39 @@ laws!(
     ]
 );
 
-fn nmf(solver: NmfSolver) -> Case<Nmf> {
+fn nmf(loss: NmfLoss, solver: NmfSolver) -> Case<Nmf> {
     let (data, truth) = blocks(200, 5, 8, 0.3);
-    let method = Nmf { k: 5, solver, max_passes: 200, seed: 3, ..Nmf::default() };
+    let method = Nmf { k: 5, loss, solver, max_passes: 200, seed: 3, ..Nmf::default() };
     Case { method, load: NmfModel::load, data, truth, tol: 1e-3 }
 }
 
 laws!(
-    nmf_hals_laws,
-    nmf(NmfSolver::Hals),
+    nmf_accelerated_laws,
+    nmf(NmfLoss::Squared, NmfSolver::Accelerated),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.02),
+        permuted_rows_agree(0.01),
+        memo_dropped_same_answer(0.01),
+        planted_truth_is_found(0.98),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+        bad_k_names_the_fix(|k| Nmf { k, ..Nmf::default() }, &[(0, &["k = 0"]), (201, &["201", "200", "lower k"])]),
+    ]
+);
+
+laws!(
+    nmf_cd_laws,
+    nmf(NmfLoss::Squared, NmfSolver::Cd),
     [
         block_sizes_agree,
         worker_counts_agree,
@@ -593,15 +617,15 @@ laws!(
 
 const MULTIPLICATIVE: usize = 300;
 
-fn multiplicative(solver: NmfSolver) -> Case<Nmf> {
-    let mut case = nmf(solver);
+fn multiplicative(loss: NmfLoss, solver: NmfSolver) -> Case<Nmf> {
+    let mut case = nmf(loss, solver);
     case.method.max_passes = MULTIPLICATIVE;
     case
 }
 
 laws!(
     nmf_mu_laws,
-    multiplicative(NmfSolver::Mu),
+    multiplicative(NmfLoss::Squared, NmfSolver::Mu),
     [
         block_sizes_agree,
         worker_counts_agree,
@@ -623,7 +647,7 @@ laws!(
 
 laws!(
     nmf_mu_kl_laws,
-    multiplicative(NmfSolver::MuKl),
+    multiplicative(NmfLoss::KullbackLeibler, NmfSolver::Mu),
     [
         block_sizes_agree,
         worker_counts_agree,
@@ -643,7 +667,7 @@ laws!(
 
 laws!(
     nmf_lee_seung_laws,
-    multiplicative(NmfSolver::LeeSeung),
+    multiplicative(NmfLoss::KullbackLeibler, NmfSolver::LeeSeung),
     [
         block_sizes_agree,
         worker_counts_agree,

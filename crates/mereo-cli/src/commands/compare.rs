@@ -14,7 +14,7 @@ use mereo::measure;
 use mereo::prepare::{Pipeline, Recipe};
 use mereo::source::{self, Source, Subset};
 use mereo::store;
-use mereo::{Model, Nmf, NmfSolver, Pca, Vq};
+use mereo::{Model, Nmf, NmfLoss, NmfSolver, Pca, Vq};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::Write;
@@ -308,12 +308,12 @@ impl Choice {
             }
             Self::Nmf | Self::NmfMu | Self::NmfMuKl => {
                 let solver = match self {
-                    Self::NmfMu => NmfSolver::Mu,
-                    Self::NmfMuKl => NmfSolver::MuKl,
-                    _ => NmfSolver::Hals,
+                    Self::Nmf => NmfSolver::Auto,
+                    _ => NmfSolver::Mu,
                 };
                 let own = Nmf::default();
-                run.fit(&Nmf { k, seed, solver, max_passes: max.unwrap_or(own.max_passes), ..own })
+                let loss = if self == Self::NmfMuKl { NmfLoss::KullbackLeibler } else { NmfLoss::Squared };
+                run.fit(&Nmf { k, seed, loss, solver, max_passes: max.unwrap_or(own.max_passes), ..own })
             }
             // As in the paper: every one of its 500 iterations.
             Self::NmfLeeSeung => {

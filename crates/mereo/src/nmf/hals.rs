@@ -49,18 +49,20 @@ impl<'a> Quadratic<'a> {
     }
 
     /// Improves all rows of `w` (n×k) for their `b` (n×k), from where they stand, on this thread. A coordinate whose
-    /// `G_aa` is 0 keeps its value.
-    pub fn refine(&self, w: &mut [f32], b: &[f32], effort: Effort) {
+    /// `G_aa` is 0 keeps its value. `visited` (n) receives every row's Σ|projected gradient|, each coordinate's as the first sweep
+    /// finds it.
+    pub fn refine(&self, w: &mut [f32], b: &[f32], effort: Effort, visited: &mut [f32]) {
         let k = self.k;
         if k == 0 {
             return;
         }
         let shared = Shared { k, gram: self.gram, inverse: &self.inverse, floor: self.floor };
-        let mut tile = Tile { w: vec![0.0; k * LANES], b: vec![0.0; k * LANES] };
-        for (w, b) in w.chunks_mut(LANES * k).zip(b.chunks(LANES * k)) {
+        let mut tile = Tile { w: vec![0.0; k * LANES], b: vec![0.0; k * LANES], visited: vec![0.0; LANES] };
+        for ((w, b), visited) in w.chunks_mut(LANES * k).zip(b.chunks(LANES * k)).zip(visited.chunks_mut(LANES)) {
             tile.load(w, b, k);
-            Arch::new().dispatch(Sweep { shared, effort, w: &mut tile.w, b: &tile.b });
+            Arch::new().dispatch(Sweep { shared, effort, w: &mut tile.w, b: &tile.b, visited: &mut tile.visited });
             tile.store(w, k);
+            visited.copy_from_slice(&tile.visited[..visited.len()]);
         }
     }
 }
@@ -69,6 +71,8 @@ impl<'a> Quadratic<'a> {
 struct Tile {
     w: Vec<f32>,
     b: Vec<f32>,
+    /// Of each row.
+    visited: Vec<f32>,
 }
 
 impl Tile {
@@ -108,6 +112,7 @@ struct Sweep<'a> {
     effort: Effort,
     w: &'a mut [f32],
     b: &'a [f32],
+    visited: &'a mut [f32],
 }
 
 impl WithSimd for Sweep<'_> {
@@ -115,8 +120,9 @@ impl WithSimd for Sweep<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { shared, effort, w, b } = self;
+        let Self { shared, effort, w, b, visited } = self;
         let (w, _) = S::as_mut_simd_f32s(w);
+        let (visited, _) = S::as_mut_simd_f32s(visited);
         let (b, _) = S::as_simd_f32s(b);
         let stride = LANES / S::F32_LANES;
         let roots: Vec<f32> = shared.inverse.iter().map(|i| if *i > 0.0 { 1.0 / i.sqrt() } else { 0.0 }).collect();
@@ -132,7 +138,9 @@ impl WithSimd for Sweep<'_> {
                     }
                 }
             }
-            for _ in 0..effort.sweeps {
+            let mut slopes = [simd.splat_f32s(0.0); GROUP];
+            for sweep in 0..effort.sweeps {
+                let first = sweep == 0;
                 let mut moved = [simd.splat_f32s(0.0); GROUP];
                 let mut a = 0;
                 while a < shared.k {
@@ -148,12 +156,18 @@ impl WithSimd for Sweep<'_> {
                             r1[v] = simd.mul_add_e_f32s(g1, w[at + v], r1[v]);
                         }
                     }
+                    if first {
+                        shared.slope(simd, &mut slopes, &w[a * stride + at..][..GROUP], &r0);
+                    }
                     let delta = shared.advance(simd, &mut w[a * stride + at..][..GROUP], &r0, &step, a);
                     note(simd, &mut moved, &delta, roots[a]);
                     if pair {
                         let g = simd.splat_f32s(-g1[a]);
                         for v in 0..GROUP {
                             r1[v] = simd.mul_add_e_f32s(g, delta[v], r1[v]);
+                        }
+                        if first {
+                            shared.slope(simd, &mut slopes, &w[(a + 1) * stride + at..][..GROUP], &r1);
                         }
                         let delta = shared.advance(simd, &mut w[(a + 1) * stride + at..][..GROUP], &r1, &step, a + 1);
                         note(simd, &mut moved, &delta, roots[a + 1]);
@@ -172,6 +186,7 @@ impl WithSimd for Sweep<'_> {
                     }
                 }
             }
+            visited[at..at + GROUP].copy_from_slice(&slopes);
         }
     }
 }
@@ -180,6 +195,18 @@ impl Shared<'_> {
     #[inline(always)]
     fn row(&self, a: usize) -> &[f32] {
         &self.gram[a * self.k..(a + 1) * self.k]
+    }
+
+    /// Adds |projected gradient|: of a coordinate at its floor only a slope that lets it rise counts.
+    #[inline(always)]
+    fn slope<S: Simd>(&self, simd: S, slopes: &mut [S::f32s; GROUP], w: &[S::f32s], r: &[S::f32s; GROUP]) {
+        let floor = simd.splat_f32s(self.floor);
+        let zero = simd.splat_f32s(0.0);
+        for v in 0..GROUP {
+            let free = simd.less_than_f32s(floor, w[v]);
+            let size = simd.select_f32s(free, simd.abs_f32s(r[v]), simd.max_f32s(r[v], zero));
+            slopes[v] = simd.add_f32s(slopes[v], size);
+        }
     }
 
     /// One coordinate of a group of rows moves along its residual `r`; returns by how much.
@@ -240,7 +267,7 @@ mod tests {
             let (gram, b) = problem(n, k, 1);
             let mut w = vec![0.5f32; n * k];
             let mut plain: Vec<f64> = vec![0.5; n * k];
-            Quadratic::new(k, &gram, 1e-3).refine(&mut w, &b, Effort { sweeps: 3, tol: 0.0 });
+            Quadratic::new(k, &gram, 1e-3).refine(&mut w, &b, Effort { sweeps: 3, tol: 0.0 }, &mut vec![0.0; n]);
             for _ in 0..3 {
                 for i in 0..n {
                     for a in 0..k {
@@ -263,10 +290,10 @@ mod tests {
         let effort = Effort { sweeps: 5000, tol: 1e-6 };
         let q = Quadratic::new(k, &gram, 0.0);
         let mut w = vec![0.0; n * k];
-        q.refine(&mut w, &b, effort);
+        q.refine(&mut w, &b, effort, &mut vec![0.0; n]);
         for i in 0..n {
             let mut alone = vec![0.0; k];
-            q.refine(&mut alone, &b[i * k..(i + 1) * k], effort);
+            q.refine(&mut alone, &b[i * k..(i + 1) * k], effort, &mut [0.0]);
             assert_eq!(alone, &w[i * k..(i + 1) * k], "row {i}");
             for a in 0..k {
                 let slope: f32 = (0..k).map(|c| gram[a * k + c] * alone[c]).sum::<f32>() - b[i * k + a];

@@ -6,10 +6,11 @@
 //! every other pair the positive or the negative parts are kept, whichever have the larger product m of norms, as √(σm)
 //! times the normalised parts. Here u = x·v/σ is never stored: a row's weights are (x·p)₊ with p = ±√(σm) / (σ‖u±‖) · v.
 
+use super::pace::Pace;
 use super::product::{self, Packed};
 use super::{Nmf, NmfInit, NmfSolver, NmfState};
 use crate::error::{Error, Result};
-use crate::fold::{Shape, stream};
+use crate::fold::{Method, Shape, stream};
 use crate::linalg;
 use crate::mat::{Mat, Rows};
 use crate::rng::rng;
@@ -18,12 +19,29 @@ use rayon::prelude::*;
 /// Smaller starting values are zero (scikit-learn's threshold; here the data has a mean of about 1).
 const ZERO: f32 = 1e-6;
 
+/// A warm start fits a share of the rows first, and a third of those before that.
+const SHARE: usize = 4;
+const THIRD: usize = 3;
+/// Passes over the smaller part and over the larger one.
+const WARM: [usize; 2] = [60, 30];
+/// Least rows for each atom in the smaller part: fewer tell too little of the whole.
+const ROWS_PER_ATOM: usize = 8;
+/// Numbers of a sample at most.
+const NUMBERS: usize = 1 << 26;
+
 /// How many rows a start is made from.
-pub(super) fn sample(how: &Nmf) -> usize {
-    match how.init {
+pub(super) fn sample(how: &Nmf, shape: Shape) -> usize {
+    let plain = match how.init {
         NmfInit::Random | NmfInit::Given => 4096,
         NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar => how.k.saturating_mul(4).max(16_384),
-    }
+    };
+    warm_rows(how, shape).unwrap_or(plain)
+}
+
+/// Rows of a warm start, if there is to be one.
+fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
+    let part = (rows / SHARE).min(NUMBERS / cols.max(1));
+    (how.way() == NmfSolver::Accelerated && part / THIRD >= ROWS_PER_ATOM * how.k).then_some(part)
 }
 
 /// Refuses a start that this data, or these parameters, can't give.
@@ -55,8 +73,35 @@ pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> 
     }
 }
 
-/// The state before the first pass.
-pub(super) fn start(how: &Nmf, sample: &Rows, restart: usize) -> Result<NmfState> {
+/// The state before the first pass. Where there are many rows for each atom, the atoms are those of a fit of some of them, which
+/// costs a few passes and saves many; that fit ends on the true data like any other.
+pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
+    if warm_rows(how, shape).is_none() || sample.rows() / THIRD < ROWS_PER_ATOM * how.k {
+        return cold(how, sample, shape, restart);
+    }
+    let small = sample.every(THIRD);
+    let mut state = cold(how, &small, shape, restart)?;
+    for (rows, passes) in [(&small, WARM[0]), (sample, WARM[1])] {
+        let mut memo = vec![0f32; rows.rows() * how.memo().width()];
+        let mut best = f64::INFINITY;
+        for _ in 0..passes {
+            let mut sums = how.zero(&state);
+            how.observe(&state, rows, 0, &mut memo, &mut sums)?;
+            let progress = how.update(&mut state, sums)?;
+            // A few rows need not be fitted better than the whole will be.
+            if progress.done || best - progress.loss < 0.1 * how.tol * best && !state.pace.rejected {
+                break;
+            }
+            best = progress.loss;
+        }
+        state = NmfState { pass: 0, pace: Pace::default(), at: Mat::default(), warm: true, first_gradient: 0.0, ..state };
+        state.derive();
+    }
+    Ok(state)
+}
+
+/// The state before the first pass, from a start of its own.
+fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
     let (d, k) = (sample.cols(), how.k);
     let total: f64 = sample.values().iter().map(|&v| f64::from(v)).sum();
     let mean = total / (sample.rows() * d) as f64;
@@ -95,6 +140,11 @@ pub(super) fn start(how: &Nmf, sample: &Rows, restart: usize) -> Result<NmfState
         totals: [0.0; 3],
         likelihood: None,
         project,
+        at: Mat::default(),
+        pace: Pace::default(),
+        rows: shape.rows as u64,
+        warm: false,
+        first_gradient: 0.0,
     };
     if how.solver == NmfSolver::LeeSeung {
         state.unit_sums();
@@ -106,6 +156,9 @@ pub(super) fn start(how: &Nmf, sample: &Rows, restart: usize) -> Result<NmfState
 /// First weights (n×k) of rows `first..`.
 pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut [f32]) {
     let k = how.k;
+    if state.warm {
+        return w.fill(0.0);
+    }
     let size = (state.mean / k as f64).sqrt();
     if state.project.rows > 0 {
         let p = Packed::new(&state.project.data, k);
@@ -119,7 +172,7 @@ pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
         match how.init {
             NmfInit::Random => random(w, how.seed, stream::CODES, number, size),
             // Squared error: the first sweep finds them from nothing. Products need something to multiply.
-            NmfInit::Given => w.fill(if how.solver == NmfSolver::Hals { 0.0 } else { size as f32 }),
+            NmfInit::Given => w.fill(if matches!(how.way(), NmfSolver::Accelerated | NmfSolver::Cd) { 0.0 } else { size as f32 }),
             NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar => {
                 for (a, w) in w.iter_mut().enumerate() {
                     let v = *w * state.scale;

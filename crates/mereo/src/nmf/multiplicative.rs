@@ -21,19 +21,19 @@ pub(super) const TINY: f32 = 1e-30;
 /// Numbers of wH that are held at once by a thread.
 const HELD: usize = 1 << 17;
 
-/// w ← w ∘ b / wG for the rows of `w` (n×k), with their b = xHᵀ (n×k) and G = H·Hᵀ, on this thread.
-pub(super) fn weights_squared(w: &mut [f32], b: &[f32], gram: &Packed) {
+/// w ← w ∘ b / (wG + l1) for the rows of `w` (n×k), with their b = xHᵀ (n×k) and G = H·Hᵀ, on this thread.
+pub(super) fn weights_squared(w: &mut [f32], b: &[f32], gram: &Packed, l1: f32) {
     let mut below = vec![0f32; w.len()];
     product::rows_times(&mut below, &Rows::dense(gram.cols, w), gram);
     for ((w, &b), &below) in w.iter_mut().zip(b).zip(&below) {
-        *w = scaled(*w, b, below);
+        *w = scaled(*w, b, below + l1);
     }
 }
 
-/// H ← H ∘ WᵀX / WᵀWH for `h` = Hᵀ (d×k), from XᵀW (d×k) and WᵀW (k×k).
-pub(super) fn atoms_squared(h: &mut [f32], xw: &[f64], ww: &[f64], k: usize) {
+/// H ← H ∘ WᵀX / (WᵀWH + l1 + l2·H) for `h` = Hᵀ (d×k), from XᵀW (d×k) and WᵀW (k×k).
+pub(super) fn atoms_squared(h: &mut [f32], xw: &[f64], ww: &[f64], k: usize, (l1, l2): (f64, f64)) {
     h.par_chunks_mut(k).zip(xw.par_chunks(k)).for_each(|(h, xw)| {
-        let mut below = vec![0f64; k];
+        let mut below: Vec<f64> = h.iter().map(|&h| l1 + l2 * f64::from(h)).collect();
         for (&h, ww) in h.iter().zip(ww.chunks_exact(k)) {
             below.iter_mut().zip(ww).for_each(|(b, w)| *b += f64::from(h) * w);
         }

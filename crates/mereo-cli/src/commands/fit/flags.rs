@@ -6,7 +6,7 @@
 use super::choice::{Choice, words};
 use crate::failure::{Failure, Result};
 use mereo::source::Open;
-use mereo::{Nmf, NmfInit, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
+use mereo::{Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,10 @@ pub struct NmfFlags {
     /// Number of atoms: parts.
     #[arg(short, long, value_name = "ATOMS", default_value_t = Nmf::default().k)]
     pub k: usize,
-    /// Rule of the updates: coordinate descent (hals, the fastest), multiplicative (mu), the same for the KL divergence (mu-kl), or Lee and Seung's of 1999.
+    /// What is minimised: squared, kullback-leibler (kl), itakura-saito (is), or the number β of a β-divergence.
+    #[arg(long, value_name = "LOSS", default_value_t = Nmf::default().loss)]
+    pub loss: NmfLoss,
+    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated) or plain (cd); multiplicative (mu); Lee and Seung's of 1999.
     #[arg(long, value_parser = words::<NmfSolver>(), default_value_t = Choice(Nmf::default().solver))]
     pub solver: Choice<NmfSolver>,
     /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), or given by --given.
@@ -101,6 +104,15 @@ pub struct NmfFlags {
     /// Coordinate sweeps over the codes of a row in each pass.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().sweeps)]
     pub sweeps: usize,
+    /// Penalty of the codes, in scikit-learn's scaling: that of L2, or of L1 for the share --l1-ratio.
+    #[arg(long, value_name = "ALPHA", default_value_t = Nmf::default().alpha_w)]
+    pub alpha_w: f64,
+    /// Penalty of the atoms, in scikit-learn's scaling.
+    #[arg(long, value_name = "ALPHA", default_value_t = Nmf::default().alpha_h)]
+    pub alpha_h: f64,
+    /// Share of L1 in both penalties: 0 is L2 alone, 1 is L1 alone.
+    #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().l1_ratio)]
+    pub l1_ratio: f64,
     /// Passes over the data at most.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().max_passes)]
     pub max_passes: usize,

@@ -1,0 +1,174 @@
+//! What a fit of an NMF has learned so far, and the sums of one pass.
+
+use super::pace::Pace;
+use super::{Nmf, NmfLoss, as_f32, column_sum, gram, squared::FLOOR};
+use crate::error::{Error, Result};
+use crate::fold::{State, Stats};
+use crate::linalg;
+use crate::mat::Mat;
+use crate::store::Bag;
+use rayon::prelude::*;
+
+/// What a fit of an NMF has learned so far.
+#[derive(Debug, Clone)]
+pub struct NmfState {
+    /// The atoms of the best pair so far: Hᵀ (d×k), in units in which the data has a mean of about 1: a column's share in every atom lies together.
+    pub(super) h: Mat,
+    /// Hᵀ (d×k) where the next pass is taken, beyond the best atoms; empty if it is taken at those.
+    pub(super) at: Mat,
+    /// How far the next pass extrapolates.
+    pub(super) pace: Pace,
+    /// Rows of the whole data (n).
+    pub(super) rows: u64,
+    /// H·Hᵀ (k×k), where the next pass is taken.
+    pub(super) gram: Vec<f32>,
+    /// Σ_j H (k), where the next pass is taken.
+    pub(super) sums: Vec<f64>,
+    /// Passes so far.
+    pub(super) pass: u64,
+    /// Of the last pass: ‖w‖ of every atom (squared error) or Σw (divergence).
+    pub(super) weight: Vec<f64>,
+    /// Data times this (a power of 4) has a mean of about 1.
+    pub(super) scale: f32,
+    /// Mean of the scaled data, as the sample has it.
+    pub(super) mean: f64,
+    /// Of the scaled data, from the first pass: Σx², Σx, Σ x·ln x − x.
+    pub(super) totals: [f64; 3],
+    /// F of Lee & Seung 1999, in units of the data; divergence only.
+    pub(super) likelihood: Option<f64>,
+    /// The atoms are good already, from a fit of some of the rows: weights start from nothing and are solved for.
+    pub(super) warm: bool,
+    /// Σ|projected gradient| of the first pass.
+    pub(super) first_gradient: f64,
+    /// Where NNDSVD takes a row's first weights from (d×k); empty for other starts, and after the first pass.
+    pub(super) project: Mat,
+}
+
+/// The sums of one pass.
+#[derive(Debug, Clone)]
+pub struct NmfStats {
+    /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x/wh. (d×k)
+    pub(super) xw: Vec<f64>,
+    /// Squared error: Σ wᵀw (k×k). Divergence: Σ w (k).
+    pub(super) ww: Vec<f64>,
+    /// In the first pass Σx², Σx, Σ x·ln x − x of scaled data; then Σ wh − x·ln(wh), the number of entries,
+    /// Σ|projected gradient| of the weights, and Σw.
+    pub(super) sums: [f64; 7],
+}
+
+impl Stats for NmfStats {
+    fn parts(&mut self) -> Vec<&mut [f64]> {
+        vec![&mut self.xw, &mut self.ww, &mut self.sums]
+    }
+}
+
+impl NmfState {
+    /// The atoms that the next pass is taken at (d×k).
+    pub(super) fn at(&self) -> &Mat {
+        if self.at.data.is_empty() { &self.h } else { &self.at }
+    }
+
+    /// Brings what follows from the atoms of the next pass up to date.
+    pub(super) fn derive(&mut self) {
+        self.gram = as_f32(&gram(self.at()));
+        let h = self.at();
+        self.sums = (0..h.cols).map(|a| column_sum(&h.data, h.cols, a)).collect();
+    }
+
+    /// L1 and L2 of the weights, in the units of the scaled data: what is subtracted from xHᵀ, and added to the diagonal of HHᵀ.
+    pub(super) fn penalty_of_weights(&self, how: &Nmf, cols: usize) -> (f32, f32) {
+        let (l1, l2) = penalty(how.alpha_w * cols as f64, how.l1_ratio, f64::from(self.scale), how.loss);
+        (l1 as f32, l2 as f32)
+    }
+
+    /// The same of the atoms.
+    pub(super) fn penalty_of_atoms(&self, how: &Nmf) -> (f64, f64) {
+        penalty(how.alpha_h * self.rows as f64, how.l1_ratio, f64::from(self.scale), how.loss)
+    }
+
+    /// Scales every atom to a sum of one; an atom of zeros stays.
+    pub(super) fn unit_sums(&mut self) {
+        let k = self.h.cols;
+        let over: Vec<f64> =
+            (0..k).map(|a| column_sum(&self.h.data, k, a)).map(|s| if s > 0.0 { 1.0 / s } else { 0.0 }).collect();
+        self.h.data.par_chunks_mut(k).for_each(|h| {
+            h.iter_mut().zip(&over).for_each(|(h, o)| *h = (f64::from(*h) * o) as f32);
+        });
+    }
+
+    /// The atoms (k×d), of unit norm (squared error) or unit sum (divergence), by falling share in the data, and what each was
+    /// divided by, in the units of the data.
+    pub(super) fn atoms(&self, loss: NmfLoss) -> (Mat, Vec<f64>) {
+        let mut h = self.h.transpose();
+        h.data.iter_mut().for_each(|v| *v = if *v <= FLOOR { 0.0 } else { *v });
+        let size = |row: &[f32]| match loss {
+            NmfLoss::Squared => linalg::dot(row, row).sqrt(),
+            _ => row.iter().map(|&v| f64::from(v)).sum(),
+        };
+        let sizes: Vec<f64> = (0..h.rows).map(|a| size(h.row(a))).collect();
+        let share = |a: usize| sizes[a] * self.weight[a];
+        let mut order: Vec<usize> = (0..h.rows).collect();
+        order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
+        let mut atoms = Mat::zeros(h.rows, h.cols);
+        for (to, &from) in order.iter().enumerate().filter(|(_, from)| sizes[**from] > 0.0) {
+            let unit = 1.0 / sizes[from];
+            atoms.row_mut(to).iter_mut().zip(h.row(from)).for_each(|(t, &v)| *t = (f64::from(v) * unit) as f32);
+        }
+        let root = f64::from(self.scale).sqrt();
+        (atoms, order.iter().map(|&a| sizes[a] / root).collect())
+    }
+}
+
+impl State for NmfState {
+    fn save(&self, bag: &mut Bag) {
+        bag.put_mat("h", &self.h);
+        bag.put_mat("at", &self.at);
+        bag.put_mat("project", &self.project);
+        bag.put("pace", self.pace);
+        bag.put("rows", self.rows);
+        bag.put("warm", self.warm);
+        bag.put_f64("first_gradient", &[self.first_gradient]);
+        bag.put_f64("weight", &self.weight);
+        bag.put_f64("units", &[f64::from(self.scale), self.mean]);
+        bag.put_f64("totals", &self.totals);
+        bag.put("pass", self.pass);
+        bag.put_f64("likelihood", self.likelihood.as_slice());
+    }
+
+    fn load(bag: &Bag) -> Result<Self> {
+        let damaged = |what: &str| Error::data(format!("the checkpoint's `{what}` has the wrong size; it is damaged"));
+        let units = bag.f64("units")?;
+        let [scale, mean] = units[..] else { return Err(damaged("units")) };
+        let totals = bag.f64("totals")?.try_into().map_err(|_| damaged("totals"))?;
+        let (h, weight) = (bag.mat("h")?, bag.f64("weight")?);
+        if weight.len() != h.cols {
+            return Err(damaged("weight"));
+        }
+        let mut state = Self {
+            h,
+            gram: Vec::new(),
+            sums: Vec::new(),
+            pass: bag.get("pass")?,
+            weight,
+            scale: scale as f32,
+            mean,
+            totals,
+            likelihood: bag.f64("likelihood")?.first().copied(),
+            project: bag.mat("project")?,
+            at: bag.mat("at")?,
+            pace: bag.get("pace")?,
+            rows: bag.get("rows")?,
+            warm: bag.get("warm")?,
+            first_gradient: bag.f64("first_gradient")?.first().copied().unwrap_or_default(),
+        };
+        state.derive();
+        Ok(state)
+    }
+}
+
+/// L1 and L2 that belong to a penalty α of data that was multiplied by `scale`, and both factors by its root: half the squared
+/// error grows by the scale squared, a divergence by the scale to the power β.
+fn penalty(alpha: f64, l1_ratio: f64, scale: f64, loss: NmfLoss) -> (f64, f64) {
+    let grown = scale.powf(loss.beta());
+    (alpha * l1_ratio * grown / scale.sqrt(), alpha * (1.0 - l1_ratio) * grown / scale)
+}
