@@ -411,7 +411,7 @@ fn column_sum(w: &[f32], k: usize, a: usize) -> f64 {
 /// hᵀh (k×k) of a matrix with k columns.
 fn gram(h: &Mat) -> Vec<f64> {
     let mut gram = vec![0.0; h.cols * h.cols];
-    product::add_transposed(&mut gram, &h.view(), &h.data, h.cols, 1.0);
+    product::add_gram(&mut gram, &h.data, h.cols);
     gram
 }
 

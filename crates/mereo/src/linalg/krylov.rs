@@ -5,8 +5,8 @@
 //! restriction costs no further product and its eigenvalues are true Rayleigh quotients: never above those of A, rising
 //! with every block. Cost of a step beside the product: O(dml) for m basis rows of which l are new.
 
-use super::gram::power_of_two;
-use super::{add_tn, eigh, mul64, mul64_nt, orthonormal, orthonormal_span, rows_times_t, sum_squares};
+use super::gram::{Frame, add_gram, add_gram_times, mirror, power_of_two};
+use super::{add_tn, eigh, mul64, mul64_nt, orthonormal, orthonormal_span, sum_squares};
 use crate::error::Result;
 use crate::mat::{Mat, Rows};
 use crate::rng::rng;
@@ -150,14 +150,15 @@ pub fn eigh_top(a: &[f64], d: usize, k: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((values, vectors[..k].concat()))
 }
 
-/// The `k` largest singular values of `x` (n×d), falling, and their right vectors (k×d), by a few passes of block Krylov over
-/// rows in memory; nothing is centred. Fewer than `k` come back only if n or d is less. The values are lengths ‖x·v‖ of
-/// the returned vectors, good to a few parts in 10⁶ of the largest; sparse rows stay sparse.
+/// The `k` largest singular values of `x` (n×d), falling, and their right vectors (k×d); nothing is centred, sparse rows stay
+/// sparse. Fewer than `k` come back only if n or d is less.
+///
+/// Where one side of dense rows is short, its second moments are decomposed (to the 1e-7 of the largest square that f32 products
+/// know); else a few passes of block Krylov come close from below. The values are lengths ‖x·v‖ of the returned vectors.
 pub fn svd_top(x: &Rows, k: usize, seed: u64) -> Result<(Vec<f64>, Mat)> {
+    const SHORT: usize = 1024;
     const EXTRA: usize = 10;
-    const PASSES: usize = 5;
-    // Where f32 products can't see further.
-    const FLOOR: f64 = 1e-6;
+    const PASSES: usize = 3;
     let (n, d) = (x.rows(), x.cols());
     let k = k.min(n).min(d);
     if k == 0 {
@@ -165,29 +166,54 @@ pub fn svd_top(x: &Rows, k: usize, seed: u64) -> Result<(Vec<f64>, Mat)> {
     }
     // Squares of f32 numbers leave the range of f32 for data of extreme scale; a power of two changes no digit.
     let scale = 1.0 / power_of_two(sum_squares(x), x.values().len());
+    let frame = |cols| Frame { shift: vec![0.0; cols], factor: scale as f32 };
+    let finished = |squares: &[f64], vectors: &[f64]| {
+        let values = squares.iter().map(|v| v.max(0.0).sqrt() / scale).collect();
+        (values, Mat { rows: squares.len(), cols: d, data: vectors.iter().map(|&v| v as f32).collect() })
+    };
+    if let Rows::Dense(dense) = x
+        && n.min(d) <= SHORT
+    {
+        let wide = n < d;
+        let side = n.min(d);
+        let (mut gram, mut sums) = (vec![0.0; side * side], vec![0.0; side]);
+        let turned = if wide { x.to_mat().transpose() } else { Mat::default() };
+        let rows = if wide { turned.view() } else { Rows::dense(d, &dense.data) };
+        add_gram(&mut gram, &mut sums, &rows, &frame(side));
+        mirror(&mut gram, side);
+        let (squares, vectors) = eigh_top(&gram, side, k)?;
+        if !wide {
+            return Ok(finished(&squares, &vectors));
+        }
+        // The rows of uᵀx are the right vectors times their values.
+        let u = Mat { rows: k, cols: n, data: vectors.iter().map(|&v| v as f32).collect() };
+        let mut v = vec![0.0; k * d];
+        add_tn(&mut v, &u.transpose().data, x);
+        let mut values = Vec::with_capacity(k);
+        for v in v.chunks_exact_mut(d) {
+            let size = length(v);
+            v.iter_mut().for_each(|v| *v /= if size > 0.0 { size } else { 1.0 });
+            values.push((size * scale).powi(2));
+        }
+        return Ok(finished(&values, &v));
+    }
     let mut search = Krylov::new(d, (k + EXTRA).min(n).min(d), seed);
     let mut top = Ritz { values: vec![], vectors: vec![], residuals: vec![] };
-    for _ in 0..PASSES {
+    for pass in 0..PASSES {
         let block = search.block();
         let l = block.len() / d;
         if l == 0 {
             break;
         }
-        let q = Mat { rows: l, cols: d, data: block.iter().map(|&v| (v * scale) as f32).collect() };
-        let w = rows_times_t(x, &q);
-        let mut product = vec![0.0; l * d];
-        add_tn(&mut product, &w.data, x);
-        for v in &mut product {
-            *v *= scale;
-        }
+        let q = Mat { rows: l, cols: d, data: block.iter().map(|&v| v as f32).collect() };
+        let (mut product, mut sums) = (vec![0.0; l * d], vec![0.0; d]);
+        add_gram_times(&mut product, &mut sums, x, &frame(d), &q);
         search.push(&product);
-        top = search.ritz(k)?;
-        if top.residuals.iter().all(|r| *r <= FLOOR * top.values[0]) {
-            break;
+        if pass + 1 == PASSES || search.block().is_empty() {
+            top = search.ritz(k)?;
         }
     }
-    let values = top.values.iter().map(|v| v.max(0.0).sqrt() / scale).collect();
-    Ok((values, Mat { rows: k, cols: d, data: top.vectors.iter().map(|&v| v as f32).collect() }))
+    Ok(finished(&top.values, &top.vectors))
 }
 
 #[cfg(test)]

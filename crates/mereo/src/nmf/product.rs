@@ -102,37 +102,119 @@ pub(super) fn add_transposed(into: &mut [f64], x: &Rows, w: &[f32], k: usize, sc
                 let (first, cols) = (tile * TILE, into.len() / k);
                 let mut strip = Strip::new(cols);
                 for (x, w) in x.data.chunks(DEPTH * d).zip(w.chunks(DEPTH * k)) {
-                    for (to, x) in strip.rows(w.len() / k).zip(x.chunks_exact(d)) {
-                        to[..cols].copy_from_slice(&x[first..first + cols]);
-                    }
+                    strip.fill(x, d, first, w.len() / k);
                     strip.add(into, w, k, scale);
                 }
             });
         }
         Rows::Sparse(x) => {
             let sorted = (0..x.rows()).into_par_iter().all(|i| x.row(i).0.is_sorted());
-            let strip = d.div_ceil(32).max(64);
-            into.par_chunks_mut(strip * k).enumerate().for_each(|(s, into)| {
-                add_transposed_sparse(into, x, s * strip, w, k, scale, sorted);
+            let right = Packed::new(w, k);
+            // A few spans for each thread; each looks its columns up in every row.
+            let span = d.div_ceil(4 * rayon::current_num_threads()).max(64);
+            into.par_chunks_mut(span * k).enumerate().for_each(|(s, into)| {
+                let first = s * span;
+                let cols = into.len() / k;
+                for tile in 0..k.div_ceil(TILE) {
+                    let (w, width) = right.tile(tile);
+                    let mut sums = Aligned::zeros(cols * width);
+                    let sums = sums.get_mut();
+                    Arch::new().dispatch(Scatter {
+                        sums: &mut sums[..cols * width],
+                        x,
+                        columns: first..first + cols,
+                        sorted,
+                        w,
+                        width,
+                    });
+                    let at = tile * TILE;
+                    let real = width.min(k - at);
+                    for (into, sums) in into.chunks_exact_mut(k).zip(sums.chunks_exact(width)) {
+                        for (t, &s) in into[at..at + real].iter_mut().zip(sums) {
+                            *t += scale * f64::from(s);
+                        }
+                    }
+                }
             });
         }
     }
 }
 
-/// The columns from `first` on, as many as `into` has room for.
-fn add_transposed_sparse(into: &mut [f64], x: &SparseRows, first: usize, w: &[f32], k: usize, scale: f64, sorted: bool) {
-    let end = first + into.len() / k;
-    for (i, w) in w.chunks_exact(k).enumerate() {
-        let (mut columns, mut values) = x.row(i);
-        if sorted {
-            let span = columns.partition_point(|&j| (j as usize) < first)..columns.partition_point(|&j| (j as usize) < end);
-            (columns, values) = (&columns[span.clone()], &values[span]);
+/// into (k×k, f64) += wᵀ·w of w (n×k), in spans of rows that threads share and that are added in order.
+pub(super) fn add_gram(into: &mut [f64], w: &[f32], k: usize) {
+    const SPAN: usize = 8 * DEPTH;
+    let parts = w.par_chunks(SPAN * k).map(|w| {
+        let mut part = vec![0f64; k * k];
+        for (tile, part) in part.chunks_mut(TILE * k).enumerate() {
+            let (first, cols) = (tile * TILE, part.len() / k);
+            let mut strip = Strip::new(cols);
+            for w in w.chunks(DEPTH * k) {
+                strip.fill(w, k, first, w.len() / k);
+                strip.add(part, w, k, 1.0);
+            }
         }
-        for (&j, &v) in columns.iter().zip(values) {
-            let j = j as usize;
-            if (first..end).contains(&j) {
-                let v = scale * f64::from(v);
-                into[(j - first) * k..(j - first + 1) * k].iter_mut().zip(w).for_each(|(t, &w)| *t += v * f64::from(w));
+        part
+    });
+    for part in parts.collect::<Vec<_>>() {
+        into.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    }
+}
+
+/// sums (columns × width) += xᵀ·w for a span of columns of sparse rows and a packed tile of `w`.
+struct Scatter<'a> {
+    sums: &'a mut [f32],
+    x: &'a SparseRows<'a>,
+    columns: std::ops::Range<usize>,
+    sorted: bool,
+    w: &'a [f32],
+    width: usize,
+}
+
+impl WithSimd for Scatter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.width / S::F32_LANES {
+            1 => self.rows::<S, 1>(simd),
+            2 => self.rows::<S, 2>(simd),
+            3 => self.rows::<S, 3>(simd),
+            4 => self.rows::<S, 4>(simd),
+            // Registers of 8, of 4, and single numbers: tiles are padded to 16.
+            6 => self.rows::<S, 6>(simd),
+            8 => self.rows::<S, 8>(simd),
+            12 => self.rows::<S, 12>(simd),
+            16 => self.rows::<S, 16>(simd),
+            32 => self.rows::<S, 32>(simd),
+            48 => self.rows::<S, 48>(simd),
+            _ => self.rows::<S, 64>(simd),
+        }
+    }
+}
+
+impl Scatter<'_> {
+    #[inline(always)]
+    fn rows<S: Simd, const V: usize>(self, simd: S) {
+        let Self { sums, x, columns, sorted, w, .. } = self;
+        let (sums, _) = S::as_mut_simd_f32s(sums);
+        let (w, _) = S::as_simd_f32s(w);
+        for (i, w) in w.chunks_exact(V).enumerate() {
+            let (mut at, mut values) = x.row(i);
+            if sorted {
+                let from = at.partition_point(|&j| (j as usize) < columns.start);
+                let to = from + at[from..].partition_point(|&j| (j as usize) < columns.end);
+                (at, values) = (&at[from..to], &values[from..to]);
+            }
+            let Some(w) = w.first_chunk::<V>().copied() else { return };
+            for (&j, &v) in at.iter().zip(values) {
+                let j = j as usize;
+                if columns.contains(&j) {
+                    let v = simd.splat_f32s(v);
+                    let place = (j - columns.start) * V;
+                    for (s, w) in sums[place..place + V].iter_mut().zip(w) {
+                        *s = simd.mul_add_e_f32s(v, w, *s);
+                    }
+                }
             }
         }
     }
@@ -158,6 +240,19 @@ impl Strip {
     pub fn rows(&mut self, depth: usize) -> std::slice::ChunksExactMut<'_, f32> {
         self.depth = depth;
         self.data.get_mut()[..depth * self.width].chunks_exact_mut(self.width)
+    }
+
+    /// Copies `depth` rows' columns from `first` on out of rows of `d` numbers.
+    fn fill(&mut self, x: &[f32], d: usize, first: usize, depth: usize) {
+        let cols = self.cols;
+        for (to, x) in self.rows(depth).zip(x.chunks_exact(d)) {
+            let x = &x[first..first + cols];
+            // Of a known length this is a few moves, else a call.
+            match (to.first_chunk_mut::<TILE>(), x.first_chunk::<TILE>()) {
+                (Some(to), Some(x)) => *to = *x,
+                _ => to[..cols].copy_from_slice(x),
+            }
+        }
     }
 
     /// All rows at once, as [`Strip::rows`] gives them.
@@ -343,32 +438,53 @@ impl WithSimd for Sparse<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { out, x, b } = self;
         let k = b.cols;
-        for (i, out) in out.chunks_exact_mut(k).enumerate() {
-            let (columns, values) = x.row(i);
-            for (tile, out) in out.chunks_mut(TILE).enumerate() {
-                let (data, width) = b.tile(tile);
-                let mut sums = [0f32; TILE];
-                let (data, _) = S::as_simd_f32s(data);
-                let (whole, _) = S::as_mut_simd_f32s(&mut sums);
-                let stride = width / S::F32_LANES;
-                let mut at = 0;
-                while at < stride {
-                    let count = (stride - at).min(4);
-                    let mut sum = [simd.splat_f32s(0.0); 4];
-                    for (&j, &v) in columns.iter().zip(values) {
-                        let v = simd.splat_f32s(v);
-                        let b = &data[j as usize * stride + at..][..count];
-                        for (s, &b) in sum.iter_mut().zip(b) {
-                            *s = simd.mul_add_e_f32s(v, b, *s);
-                        }
-                    }
-                    whole[at..at + count].copy_from_slice(&sum[..count]);
-                    at += count;
+        for tile in 0..k.div_ceil(TILE) {
+            let (data, width) = b.tile(tile);
+            let (data, _) = S::as_simd_f32s(data);
+            let stride = width / S::F32_LANES;
+            let at = tile * TILE;
+            let real = width.min(k - at);
+            let mut sums = [0f32; TILE];
+            for (i, out) in out.chunks_exact_mut(k).enumerate() {
+                let row = x.row(i);
+                let mut from = 0;
+                while from < stride {
+                    let sums = &mut sums[from * S::F32_LANES..];
+                    from += match stride - from {
+                        1 => gather::<S, 1>(simd, row, data, (stride, from), sums),
+                        2 => gather::<S, 2>(simd, row, data, (stride, from), sums),
+                        3 => gather::<S, 3>(simd, row, data, (stride, from), sums),
+                        _ => gather::<S, 4>(simd, row, data, (stride, from), sums),
+                    };
                 }
-                out.copy_from_slice(&sums[..out.len()]);
+                out[at..at + real].copy_from_slice(&sums[..real]);
             }
         }
     }
+}
+
+/// V registers of a sparse row times a packed tile of registers, `stride` to a row, from the one numbered `at` on.
+#[inline(always)]
+fn gather<S: Simd, const V: usize>(
+    simd: S,
+    (columns, values): (&[u32], &[f32]),
+    data: &[S::f32s],
+    (stride, at): (usize, usize),
+    sums: &mut [f32],
+) -> usize {
+    let mut sum = [simd.splat_f32s(0.0); V];
+    for (&j, &v) in columns.iter().zip(values) {
+        let v = simd.splat_f32s(v);
+        if let Some(b) = data[j as usize * stride + at..].first_chunk::<V>() {
+            for c in 0..V {
+                sum[c] = simd.mul_add_e_f32s(v, b[c], sum[c]);
+            }
+        }
+    }
+    for (v, sum) in sum.iter().enumerate() {
+        sums[v * S::F32_LANES..][..S::F32_LANES].copy_from_slice(bytemuck::cast_slice(std::slice::from_ref(sum)));
+    }
+    V
 }
 
 #[cfg(test)]

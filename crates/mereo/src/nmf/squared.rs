@@ -18,6 +18,8 @@ use rayon::prelude::*;
 pub(super) const FLOOR: f32 = 1e-16;
 /// Rows whose two products are formed one after the other: a whole number of runs of the sums over rows.
 const PIECE: usize = 3 * product::DEPTH;
+/// The same of sparse rows, whose f32 sums reach further: few of them meet in a column.
+const PIECE_SPARSE: usize = 16 * product::DEPTH;
 /// Without a memo, rows are solved anew in every pass, so well that the next pass need not know of this one.
 const ALONE: Effort = Effort { sweeps: 500, tol: 1e-4 };
 /// Sweeps for weights that start from nothing, for atoms that are good already.
@@ -55,13 +57,14 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
     // What multiplies has its L1 in the denominator.
     let pull = if solver == NmfSolver::Mu { 0.0 } else { l1 };
     let step = Step { k, beta: state.pace.beta as f32, back: state.pace.rejected };
-    let mut w = vec![0f32; PIECE.min(x.rows()) * k];
-    let mut visited = vec![0f32; PIECE.min(x.rows())];
+    let piece = if matches!(x, Rows::Dense(_)) { PIECE } else { PIECE_SPARSE };
+    let mut w = vec![0f32; piece.min(x.rows()) * k];
+    let mut visited = vec![0f32; piece.min(x.rows())];
     // Both products of a piece are formed while it is near.
-    for (i, memo) in memo.chunks_mut(PIECE * width).enumerate() {
+    for (i, memo) in memo.chunks_mut(piece * width).enumerate() {
         let n = memo.len() / width;
         let (w, visited) = (&mut w[..n * k], &mut visited[..n]);
-        let x = x.slice(i * PIECE, i * PIECE + n);
+        let x = x.slice(i * piece, i * piece + n);
         let take = take(n);
         let rows = memo.par_chunks_mut(take * width).zip(w.par_chunks_mut(take * k)).zip(visited.par_chunks_mut(take));
         rows.enumerate().for_each(|(i, ((memo, w), visited))| {
@@ -79,7 +82,7 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
         into.sums[6] +=
             w.par_chunks(1 << 14).map(|w| w.iter().map(|&w| f64::from(w)).sum::<f64>()).collect::<Vec<_>>().iter().sum::<f64>();
         product::add_transposed(&mut into.xw, &x, w, k, scale);
-        product::add_transposed(&mut into.ww, &Rows::dense(k, w), w, k, 1.0);
+        product::add_gram(&mut into.ww, w, k);
     }
 }
 
