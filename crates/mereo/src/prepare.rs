@@ -396,7 +396,6 @@ mod tests {
     use super::*;
     use crate::fold::collect;
     use crate::mat::Csr;
-    use crate::rng::rng;
     use crate::source::Memory;
 
     fn mat(rows: usize, cols: usize, data: &[f32]) -> Mat {
@@ -404,8 +403,9 @@ mod tests {
     }
 
     fn random(rows: usize, cols: usize, seed: u64) -> Mat {
-        let mut r = rng(seed, 0, 0);
-        Mat { rows, cols, data: (0..rows * cols).map(|_| (r.normal() * 3.0 + 10.0) as f32).collect() }
+        let mut x = crate::tests::random(rows, cols, seed);
+        x.data.iter_mut().for_each(|v| *v = *v * 3.0 + 10.0);
+        x
     }
 
     fn run(recipes: &[Recipe], x: &Mat) -> (Mat, Pipeline, Undo) {
