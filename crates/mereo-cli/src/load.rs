@@ -1,9 +1,10 @@
 //! From what the user calls DATA to rows: an embedded name, a fetched name, or a path.
 
-use crate::args::Reading;
+use crate::args::{Global, ModelAndData, Reading};
 use crate::failure::{Failure, Result};
 use crate::fetch;
-use crate::stop;
+use crate::{output, stop};
+use mereo::bundle::Bundle;
 use mereo::mat::{DenseRows, Mat, Rows};
 use mereo::prepare::{Pipeline, Prepared};
 use mereo::source::{self, Memory, Source};
@@ -68,6 +69,22 @@ pub fn open(data: impl AsRef<OsStr>, reading: &Reading) -> Result<Loaded> {
     let opened = source::open(path, &reading.how())?;
     let name = path.file_stem().filter(|_| path.is_file()).or(path.file_name()).unwrap_or(data).to_string_lossy().into_owned();
     Ok(Loaded { source: opened.source, name, kind: opened.kind, image: opened.image, columns: opened.columns, credit: None })
+}
+
+/// A model and the rows that it is used on, opened; from here on Ctrl-C ends the work at the next block.
+///
+/// # Errors
+/// An `output` that can't be written or is an input, a damaged model, or data that can't be read.
+pub fn model_and_data(from: &ModelAndData, output: Option<&Path>, global: &Global) -> Result<(Bundle, Loaded)> {
+    let mut inputs = vec![from.model.as_path()];
+    inputs.extend(file(&from.data));
+    if let Some(path) = output {
+        output::check(path, &inputs)?;
+    }
+    let bundle = Bundle::load(&from.model)?;
+    let data = open(&from.data, &from.reading)?;
+    stop::on_request("stopping at the next block", global.quiet);
+    Ok((bundle, data))
 }
 
 /// A matrix that its source owns.
