@@ -379,3 +379,25 @@ fn names_need_not_be_text() {
     let out = p.command(&[OsStr::new("inspect"), model]).output().expect("run");
     assert!(out.status.success(), "{}", text(&out.stderr));
 }
+
+#[test]
+fn a_fit_is_resumed_under_another_bound() {
+    let p = Place::new();
+    for method in ["nmf", "vq"] {
+        let fit = format!("fit {method} digits -k 5 --tol 0 --checkpoint kept");
+        p.ok(&format!("{fit} --max-passes 6 --memory 1K -o straight"));
+        std::fs::remove_file(p.path("kept")).expect("a checkpoint");
+        p.ok(&format!("{fit} --max-passes 3 --memory 1K -o m"));
+        p.ok(&format!("{fit} --max-passes 6 --resume -o m"));
+        let file = |name: &str| std::fs::read(p.path(name)).expect("model");
+        assert!(file("m") == file("straight"), "{method}: it went without its cache, and goes on without");
+        std::fs::remove_file(p.path("kept")).expect("a checkpoint");
+
+        p.ok(&format!("{fit} --max-passes 3 -o m"));
+        let before = file("m");
+        let said = p.fails(2, &format!("{fit} --max-passes 6 --memory 1K --resume -o m"));
+        assert!(said.contains("continue with the bound that it was begun with"), "{said}");
+        assert!(file("m") == before);
+        std::fs::remove_file(p.path("kept")).expect("a checkpoint");
+    }
+}

@@ -12,7 +12,7 @@ use crate::mat::{Csr, Mat, Rows};
 use crate::model::Model;
 use crate::rng::rng;
 use crate::source::{self, Source};
-use crate::store::Bag;
+use crate::store::{Bag, Numbers, Tensor};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -166,7 +166,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(&Pass, Plan) -> ControlFlow<()>;
 /// How to run a fit. `Options::default()` keeps everything in memory, watches nothing and writes nothing.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Bytes that the memo may take; unlimited if `None`.
+    /// Bytes that the memo may take, with its copy where checkpoints are written; unlimited if `None`.
     pub memory: Option<u64>,
     /// Called after every pass.
     pub watch: Option<Watch<'a>>,
@@ -326,7 +326,7 @@ pub fn fit_on<M: Method>(
         if let Some(c) = &options.checkpoint
             && written.elapsed() >= c.every
         {
-            unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
+            unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
             written = Instant::now();
         }
     };
@@ -334,7 +334,7 @@ pub fn fit_on<M: Method>(
         // The last start is left open, so that a resumed run judges it again under its own limits.
         let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
         let best = if run.starts.is_empty() { run.best.take() } else { None };
-        unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
+        unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
         run.best = run.best.or(best);
         run.starts.extend(closed);
     }
@@ -359,13 +359,22 @@ fn begin<'a, M: Method>(
     comm: &dyn Comm,
     options: &Options,
 ) -> Result<Begun<'a, M::State>> {
-    let width = memo_width(method, spans, options.memory)?;
+    let own: usize = spans.iter().map(|s| s.rows).sum();
+    let width = memo_width(method, own, options);
     let sample = draw(source, method.sample(shape), method.seed())?;
     accept_sample(method, &sample, source)?;
     if let Some((run, before)) = resume(method, options, shape, comm)? {
-        return Ok(Begun { sample, width, run, before, continued: true });
+        // A fit that went without its cache goes on without, to the same bytes.
+        let width = if run.memo.is_empty() && matches!(method.memo(), Memo::Cache(_)) { Ok(0) } else { width };
+        return match width? {
+            width if run.memo.len() == own * width => Ok(Begun { sample, width, run, before, continued: true }),
+            _ => Err(Error::parameter(format!(
+                "the checkpoint keeps {} MB between passes, more than the memory bound leaves for it; continue with the bound that it was begun with, or start anew without resume",
+                (run.memo.len() as u64 * 4) >> 20
+            ))),
+        };
     }
-    let own: usize = spans.iter().map(|s| s.rows).sum();
+    let width = width?;
     let state = method.init(&sample, shape, 0)?;
     let memo = vec![0.0; own * width];
     let run = Run { restart: 0, state, done: false, curve: Vec::new(), memo, starts: Vec::new(), best: None };
@@ -413,10 +422,13 @@ fn spans(source: &dyn Source, comm: &dyn Comm) -> Vec<Span> {
     own
 }
 
-fn memo_width<M: Method>(method: &M, spans: &[Span], memory: Option<u64>) -> Result<usize> {
+/// Numbers kept for each of `rows` rows.
+fn memo_width<M: Method>(method: &M, rows: usize, options: &Options) -> Result<usize> {
     let width = method.memo().width();
-    let need = spans.iter().map(|s| s.rows as u64).sum::<u64>() * width as u64 * 4;
-    match (method.memo(), memory) {
+    // With checkpoints there are two: as it was before the pass and as it becomes, or as it is and as it is written.
+    let copies = if options.checkpoint.is_some() { 2 } else { 1 };
+    let need = (rows as u64).saturating_mul(width as u64 * 4 * copies);
+    match (method.memo(), options.memory) {
         (Memo::Cache(_), Some(limit)) if need > limit => Ok(0),
         (Memo::Kept(_), Some(limit)) if need > limit => Err(Error::parameter(format!(
             "this solver keeps {width} numbers for every row, {} MB in all, more than the memory of {} MB; raise it or choose another solver",
@@ -618,7 +630,14 @@ fn worker_path(c: &Checkpoint, comm: &dyn Comm) -> PathBuf {
     }
 }
 
-fn save<M: Method>(method: &M, c: &Checkpoint, run: &Run<M::State>, shape: Shape, comm: &dyn Comm, seconds: f64) -> Result<()> {
+fn save<M: Method>(
+    method: &M,
+    c: &Checkpoint,
+    run: &mut Run<M::State>,
+    shape: Shape,
+    comm: &dyn Comm,
+    seconds: f64,
+) -> Result<()> {
     let mut bag = Bag::default();
     bag.put("kind", "checkpoint");
     bag.put("method", method.name());
@@ -630,7 +649,6 @@ fn save<M: Method>(method: &M, c: &Checkpoint, run: &Run<M::State>, shape: Shape
     bag.put("curve", &run.curve);
     bag.put("starts", &run.starts);
     bag.put("seconds", seconds);
-    bag.put_f32("memo", &run.memo);
     let mut state = Bag::default();
     run.state.save(&mut state);
     bag.nest("state", state);
@@ -641,7 +659,14 @@ fn save<M: Method>(method: &M, c: &Checkpoint, run: &Run<M::State>, shape: Shape
         bag.put("best_curve", &best.curve);
         bag.put("best_stop", best.stop);
     }
-    bag.write(&worker_path(c, comm))
+    // The memo may be the largest of all, so it is lent and not copied.
+    let (rows, memo) = (run.memo.len(), Numbers::F32(std::mem::take(&mut run.memo)));
+    bag.tensors.insert("memo".into(), Tensor { shape: vec![rows], data: memo });
+    let written = bag.write(&worker_path(c, comm));
+    if let Some(Tensor { data: Numbers::F32(memo), .. }) = bag.tensors.remove("memo") {
+        run.memo = memo;
+    }
+    written
 }
 
 fn resume<M: Method>(method: &M, options: &Options, shape: Shape, comm: &dyn Comm) -> Result<Option<(Run<M::State>, f64)>> {
