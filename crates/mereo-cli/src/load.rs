@@ -111,11 +111,17 @@ fn unknown(path: &Path) -> Failure {
 
 /// Hands all rows over, a few thousand at a time, so that what is made of them needs little memory. `width` is the larger of
 /// the numbers of columns in and out.
+///
+/// # Errors
+/// An unreadable block; a NaN or an infinity, by its row; a request to stop; any error of `take`.
 pub fn each_piece(source: &dyn Source, width: usize, mut take: impl FnMut(&Rows) -> mereo::Result<()>) -> mereo::Result<()> {
     const NUMBERS: usize = 1 << 23;
     let step = (NUMBERS / width.max(1)).clamp(64, 8192);
+    let mut first = 0;
     for b in 0..source.blocks() {
         let block = source.block(b)?;
+        source::check_finite(&block, first)?;
+        first += block.rows() as u64;
         for from in (0..block.rows()).step_by(step) {
             if stop::asked() {
                 return Err(mereo::Error::data("interrupted"));

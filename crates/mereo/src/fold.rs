@@ -170,7 +170,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(&Pass, Plan) -> ControlFlow<()>;
 /// How to run a fit. `Options::default()` keeps everything in memory, watches nothing and writes nothing.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Bytes that the memo may take; unlimited if `None`.
+    /// Bytes that the memo may take, with its copy where checkpoints are written; unlimited if `None`.
     pub memory: Option<u64>,
     /// Called after every pass.
     pub watch: Option<Watch<'a>>,
@@ -319,7 +319,7 @@ pub fn fit_on<M: Method>(
         if let Some(c) = &options.checkpoint
             && written.elapsed() >= c.every
         {
-            unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
+            unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
             written = Instant::now();
         }
     };
@@ -327,7 +327,7 @@ pub fn fit_on<M: Method>(
         // The last start is left open, so that a resumed run judges it again under its own limits.
         let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
         let best = if run.starts.is_empty() { run.best.take() } else { None };
-        unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
+        unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
         run.best = run.best.or(best);
         run.starts.extend(closed);
     }
@@ -352,13 +352,22 @@ fn begin<'a, M: Method>(
     comm: &dyn Comm,
     options: &Options,
 ) -> Result<Begun<'a, M::State>> {
-    let width = memo_width(method, spans, options.memory)?;
+    let own: usize = spans.iter().map(|s| s.rows).sum();
+    let width = memo_width(method, own, options);
     let sample = draw(source, method.sample(shape), method.seed())?;
     accept_sample(method, &sample, source)?;
     if let Some((run, before)) = resume(method, options, shape, comm)? {
-        return Ok(Begun { sample, width, run, before, continued: true });
+        // A fit that went without its cache goes on without, to the same bytes.
+        let width = if run.memo.is_empty() && matches!(method.memo(), Memo::Cache(_)) { Ok(0) } else { width };
+        return match width? {
+            width if run.memo.len() == own * width => Ok(Begun { sample, width, run, before, continued: true }),
+            _ => Err(Error::parameter(format!(
+                "the checkpoint keeps {} MB between passes, more than the memory bound leaves for it; continue with the bound that it was begun with, or start anew without resume",
+                (run.memo.len() as u64 * 4) >> 20
+            ))),
+        };
     }
-    let own: usize = spans.iter().map(|s| s.rows).sum();
+    let width = width?;
     let state = method.init(&sample, shape, 0)?;
     let memo = vec![0.0; own * width];
     let run = Run { restart: 0, state, done: false, curve: Vec::new(), memo, starts: Vec::new(), best: None };
@@ -406,10 +415,13 @@ fn spans(source: &dyn Source, comm: &dyn Comm) -> Vec<Span> {
     own
 }
 
-fn memo_width<M: Method>(method: &M, spans: &[Span], memory: Option<u64>) -> Result<usize> {
+/// Numbers kept for each of `rows` rows.
+fn memo_width<M: Method>(method: &M, rows: usize, options: &Options) -> Result<usize> {
     let width = method.memo().width();
-    let need = spans.iter().map(|s| s.rows as u64).sum::<u64>() * width as u64 * 4;
-    match (method.memo(), memory) {
+    // With checkpoints there are two: as it was before the pass and as it becomes, or as it is and as it is written.
+    let copies = if options.checkpoint.is_some() { 2 } else { 1 };
+    let need = (rows as u64).saturating_mul(width as u64 * 4 * copies);
+    match (method.memo(), options.memory) {
         (Memo::Cache(_), Some(limit)) if need > limit => Ok(0),
         (Memo::Kept(_), Some(limit)) if need > limit => Err(Error::parameter(format!(
             "this solver keeps {width} numbers for every row, {} MB in all, more than the memory of {} MB; raise it or choose another solver",

@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::fold::{Method, Plan, Progress, Shape, State, Stats};
 use crate::linalg::{self, Frame, Krylov};
 use crate::mat::{Mat, Rows};
-use crate::model::{Codes, Model, check_width};
+use crate::model::{Codes, Known, Model, check_width};
 use crate::store::Bag;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -426,6 +426,10 @@ impl Model for PcaModel {
             row.iter_mut().zip(&self.mean).for_each(|(v, m)| *v += m);
         }
         Ok(x)
+    }
+
+    fn known(&self) -> Option<Known> {
+        Some(Known::Variance(self.explained_variance_ratio()))
     }
 
     fn save(&self, bag: &mut Bag) {

@@ -3,7 +3,7 @@
 use super::{Best, Method, Options, Run, Shape, State};
 use crate::comm::Comm;
 use crate::error::{Error, Result};
-use crate::store::Bag;
+use crate::store::{Bag, Numbers, Tensor};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn worker_path(c: &Checkpoint, comm: &dyn Comm) -> PathBuf {
 pub(super) fn save<M: Method>(
     method: &M,
     c: &Checkpoint,
-    run: &Run<M::State>,
+    run: &mut Run<M::State>,
     shape: Shape,
     comm: &dyn Comm,
     seconds: f64,
@@ -49,7 +49,6 @@ pub(super) fn save<M: Method>(
     bag.put("curve", &run.curve);
     bag.put("starts", &run.starts);
     bag.put("seconds", seconds);
-    bag.put_f32("memo", &run.memo);
     let mut state = Bag::default();
     run.state.save(&mut state);
     bag.nest("state", state);
@@ -60,7 +59,14 @@ pub(super) fn save<M: Method>(
         bag.put("best_curve", &best.curve);
         bag.put("best_stop", best.stop);
     }
-    bag.write(&worker_path(c, comm))
+    // The memo may be the largest of all, so it is lent and not copied.
+    let (numbers, memo) = (run.memo.len(), Numbers::F32(std::mem::take(&mut run.memo)));
+    bag.tensors.insert("memo".into(), Tensor { shape: vec![numbers], data: memo });
+    let written = bag.write(&worker_path(c, comm));
+    if let Some(Tensor { data: Numbers::F32(memo), .. }) = bag.tensors.remove("memo") {
+        run.memo = memo;
+    }
+    written
 }
 
 /// Reads where a run stood, and the seconds it had taken, if it is to be continued and there is a file to continue from.
