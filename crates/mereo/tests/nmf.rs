@@ -282,7 +282,7 @@ fn extreme_data_is_fitted() {
                 let method = Nmf { k, solver, init, max_passes: 25, tol: 0.0, ..Nmf::default() };
                 let ended = run(&method, &x.view());
                 if k > small && init != NmfInit::Random {
-                    let said = ended.err().expect("refused").to_string();
+                    let said = ended.expect_err("refused").to_string();
                     assert!(
                         said.contains(&format!("the {small} singular vectors")) && said.contains("lower k"),
                         "{what}: {said}"
@@ -319,13 +319,13 @@ fn numbers_that_would_overflow_or_underflow_are_refused() {
     let mut x = random(20, 6, 7);
     let denormal = Mat { data: x.data.iter().map(|v| v * 1e-40).collect(), ..x };
     for (solver, init) in SOLVERS.into_iter().flat_map(|s| STARTS.map(|i| (s, i))) {
-        let said = run(&Nmf { k: 2, solver, init, ..Nmf::default() }, &denormal.view()).err().expect("refused").to_string();
+        let said = run(&Nmf { k: 2, solver, init, ..Nmf::default() }, &denormal.view()).expect_err("refused").to_string();
         assert!(said.contains("1e-32") && said.contains("multiply the data"), "{said}");
     }
     for large in [2e30, 1e38] {
         x.data[9] = large;
         for solver in SOLVERS {
-            let said = run(&Nmf { k: 2, solver, ..Nmf::default() }, &x.view()).err().expect("refused").to_string();
+            let said = run(&Nmf { k: 2, solver, ..Nmf::default() }, &x.view()).expect_err("refused").to_string();
             assert!(said.contains("1e30") && said.contains("divide the data"), "{said}");
         }
     }
