@@ -207,6 +207,7 @@ fn saved_and_loaded_encodes_the_same<M: Method>(case: &Case<M>) {
 
 fn loss_falls<M: Method>(case: &Case<M>) {
     let f = run(&case.method, &Memory::new(case.data.view()));
+    assert!(f.curve.len() > 1, "one pass can't rise");
     // Sums of f32 products are good to about 1e-7 of the data's own mean square.
     let rounding = 1e-6 * case.data.data.iter().map(|v| f64::from(v * v)).sum::<f64>() / case.data.data.len() as f64;
     for w in f.curve.windows(2) {
@@ -523,7 +524,6 @@ laws!(
         a_failing_worker_stops_all,
         same_seed_same_bytes_on_any_threads,
         saved_and_loaded_encodes_the_same,
-        loss_falls,
         reported_loss_is_the_models(1e-4),
         permuted_rows_agree(1e-5),
         planted_truth_is_found(0.99),
@@ -605,7 +605,7 @@ laws!(
         saved_and_loaded_encodes_the_same,
         loss_falls,
         reported_loss_is_the_models(0.02),
-        permuted_rows_agree(0.01),
+        permuted_rows_agree(1e-3),
         memo_dropped_same_answer(0.01),
         planted_truth_is_found(0.98),
         resumed_run_ends_the_same,
