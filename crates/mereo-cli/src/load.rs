@@ -81,10 +81,29 @@ pub fn model_and_data(from: &ModelAndData, output: Option<&Path>, global: &Globa
     if let Some(path) = output {
         output::check(path, &inputs)?;
     }
-    let bundle = Bundle::load(&from.model)?;
+    let bundle = model(&from.model)?;
     let data = open(&from.data, &from.reading)?;
     stop::on_request("stopping at the next block", global.quiet);
     Ok((bundle, data))
+}
+
+/// The model of a file.
+///
+/// # Errors
+/// A path that is not there or holds something else, with what to do; a damaged model.
+pub fn model(path: &Path) -> Result<Bundle> {
+    let shown = path.display();
+    if !path.exists() {
+        return Err(Failure::other(format!(
+            "there is no model `{shown}`; write one with `mereo fit METHOD DATA -o {shown}` (the model comes before the data)"
+        )));
+    }
+    if path.is_dir() {
+        return Err(Failure::other(format!(
+            "`{shown}` is a folder, not a model that `mereo fit` wrote (the model comes before the data)"
+        )));
+    }
+    Ok(Bundle::load(path)?)
 }
 
 /// A matrix that its source owns.

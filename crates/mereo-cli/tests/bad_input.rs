@@ -384,3 +384,30 @@ fn a_kill_in_the_middle_of_a_checkpoint_write() {
     assert!(file("straight") == file("old.mereo"), "the resumed fit differs");
     untouched(&p);
 }
+
+#[test]
+fn words_in_the_wrong_order() {
+    let p = place();
+    p.ok("fit vq digits -k 2 -o m.mereo");
+    let out = p.run("fit digits nmf -o x.mereo");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.code() == Some(2) && said.contains("pca, vq and nmf, named before the data"), "{said}");
+    refused(
+        &p,
+        1,
+        "transform digits m.mereo -o x.npy",
+        &["there is no model `digits`", "mereo fit METHOD DATA", "the model comes before"],
+    );
+    refused(&p, 1, "inspect nowhere", &["there is no model `nowhere`", "mereo fit"]);
+    refused(&p, 1, "export . atoms.npy", &["a folder, not a model"]);
+    p.ok("fit vq digits --atoms 3 -o three.mereo");
+}
+
+#[test]
+fn semicolons_and_decimal_commas() {
+    let p = place();
+    p.write("x.csv", "1,5;2,5\n3,5;4\n");
+    refused(&p, 1, "fit pca x.csv -k 1 -o x.mereo", &["line", "separate"]);
+    p.write("y.csv", "a;b;c\n1,5;2,5;3\n");
+    refused(&p, 1, "fit pca y.csv -k 1 -o x.mereo", &["line 2", "semicolons", "points"]);
+}

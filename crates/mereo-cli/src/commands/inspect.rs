@@ -60,7 +60,7 @@ struct OnData {
 
 /// Shows a model.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let bundle = Bundle::load(&args.model)?;
+    let bundle = load::model(&args.model)?;
     let atoms = bundle.model.atoms();
     let measures = measure::atoms(atoms, bundle.about.image);
     let on = match &args.data {
