@@ -4,7 +4,7 @@
     python bench/pca.py [--data FOLDER] [--threads 2] [--repeats 5] [--quick]
 
 Builds the release example `bench_pca` with cargo. The two fit in turn, after one fit each that is not counted, and only the
-fit is timed: arrays are in memory on both sides. The share of variance is computed here, in float64, from the axes of either.
+fit is timed: arrays are in memory on both sides. Before each fit the machine rests: OpenBLAS's threads spin for a while after a call. The share of variance is computed here, in float64, from the axes of either.
 With `../shared/data` (or FOLDER) the arrays are faces and text embeddings, else generated ones of the same shape.
 """
 
@@ -37,6 +37,8 @@ import sklearn  # noqa: E402
 from sklearn.decomposition import PCA  # noqa: E402
 from threadpoolctl import threadpool_info  # noqa: E402
 
+# Seconds before each fit in which nothing runs.
+REST = 0.3
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -101,6 +103,7 @@ class Mereo:
         self.child = subprocess.Popen([binary, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def fit(self, solver, k, power):
+        time.sleep(REST)
         cpu = cpu_seconds(self.child.pid)
         print(solver, k, power, self.axes, file=self.child.stdin, flush=True)
         line = self.child.stdout.readline()
@@ -115,6 +118,7 @@ class Mereo:
 
 
 def peer(x, solver, k):
+    time.sleep(REST)
     cpu, start = time.process_time(), time.perf_counter()
     fitted = PCA(k, svd_solver=solver, random_state=0).fit(x)
     return time.perf_counter() - start, time.process_time() - cpu, fitted.components_

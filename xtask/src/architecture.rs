@@ -31,7 +31,7 @@ const RULES: &[Rule] = &[
         why: "matrices stand on errors alone",
     },
     Rule {
-        files: &["mereo/src/fold.rs", "mereo/src/comm.rs", "mereo/src/source", "mereo/src/linalg.rs", "mereo/src/model.rs"],
+        files: &["mereo/src/fold", "mereo/src/comm.rs", "mereo/src/source", "mereo/src/linalg.rs", "mereo/src/model.rs"],
         except: &[],
         words: &["pca", "vq", "nmf"],
         why: "the loop, the sources and the products know no method",

@@ -2,6 +2,8 @@
 
 use crate::commands;
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Learns what data is made of: PCA, vector quantisation and NMF side by side.
 ///
@@ -42,6 +44,17 @@ impl Global {
             crate::show::say(line);
         }
     }
+}
+
+/// A model and rows that it is used on.
+#[derive(Debug, Clone, Args)]
+pub struct ModelAndData {
+    /// A model that `mereo fit` wrote.
+    pub model: PathBuf,
+    /// The data: an embedded name, a fetched name, or a path.
+    pub data: OsString,
+    #[command(flatten)]
+    pub reading: Reading,
 }
 
 /// How to read DATA.

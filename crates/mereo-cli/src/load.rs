@@ -1,9 +1,10 @@
 //! From what the user calls DATA to rows: an embedded name, a fetched name, or a path.
 
-use crate::args::Reading;
+use crate::args::{Global, ModelAndData, Reading};
 use crate::failure::{Failure, Result};
 use crate::fetch;
-use crate::stop;
+use crate::{output, stop};
+use mereo::bundle::Bundle;
 use mereo::mat::{DenseRows, Mat, Rows};
 use mereo::prepare::{Pipeline, Prepared};
 use mereo::source::{self, Memory, Source};
@@ -70,6 +71,41 @@ pub fn open(data: impl AsRef<OsStr>, reading: &Reading) -> Result<Loaded> {
     Ok(Loaded { source: opened.source, name, kind: opened.kind, image: opened.image, columns: opened.columns, credit: None })
 }
 
+/// A model and the rows that it is used on, opened; from here on Ctrl-C ends the work at the next block.
+///
+/// # Errors
+/// An `output` that can't be written or is an input, a damaged model, or data that can't be read.
+pub fn model_and_data(from: &ModelAndData, output: Option<&Path>, global: &Global) -> Result<(Bundle, Loaded)> {
+    let mut inputs = vec![from.model.as_path()];
+    inputs.extend(file(&from.data));
+    if let Some(path) = output {
+        output::check(path, &inputs)?;
+    }
+    let bundle = model(&from.model)?;
+    let data = open(&from.data, &from.reading)?;
+    stop::on_request("stopping at the next block", global.quiet);
+    Ok((bundle, data))
+}
+
+/// The model of a file.
+///
+/// # Errors
+/// A path that is not there or holds something else, with what to do; a damaged model.
+pub fn model(path: &Path) -> Result<Bundle> {
+    let shown = path.display();
+    if !path.exists() {
+        return Err(Failure::other(format!(
+            "there is no model `{shown}`; write one with `mereo fit METHOD DATA -o {shown}` (the model comes before the data)"
+        )));
+    }
+    if path.is_dir() {
+        return Err(Failure::other(format!(
+            "`{shown}` is a folder, not a model that `mereo fit` wrote (the model comes before the data)"
+        )));
+    }
+    Ok(Bundle::load(path)?)
+}
+
 /// A matrix that its source owns.
 fn owned(mat: Mat) -> Box<dyn Source + Send> {
     Box::new(Memory::new(Rows::Dense(DenseRows { cols: mat.cols, data: mat.data.into() })))
@@ -94,11 +130,17 @@ fn unknown(path: &Path) -> Failure {
 
 /// Hands all rows over, a few thousand at a time, so that what is made of them needs little memory. `width` is the larger of
 /// the numbers of columns in and out.
+///
+/// # Errors
+/// An unreadable block; a NaN or an infinity, by its row; a request to stop; any error of `take`.
 pub fn each_piece(source: &dyn Source, width: usize, mut take: impl FnMut(&Rows) -> mereo::Result<()>) -> mereo::Result<()> {
     const NUMBERS: usize = 1 << 23;
     let step = (NUMBERS / width.max(1)).clamp(64, 8192);
+    let mut first = 0;
     for b in 0..source.blocks() {
         let block = source.block(b)?;
+        source::check_finite(&block, first)?;
+        first += block.rows() as u64;
         for from in (0..block.rows()).step_by(step) {
             if stop::asked() {
                 return Err(mereo::Error::data("interrupted"));

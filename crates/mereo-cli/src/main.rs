@@ -14,10 +14,18 @@ mod split;
 mod stop;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = args::Cli::try_parse().unwrap_or_else(|mut e| {
+        // What follows `fit` is a method: clap only says that it knows no such word.
+        if e.kind() == ErrorKind::InvalidSubcommand && std::env::args().any(|a| a == "fit") {
+            let tip = "the methods are pca, vq and nmf, named before the data: mereo fit nmf DATA -o MODEL";
+            e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+        e.exit()
+    });
     let global = cli.global.clone();
     std::panic::set_hook(Box::new(|panic| {
         show::say(format_args!("error: a bug in mereo, please report it: {}", panic.to_string().replace('\n', " ")));

@@ -31,6 +31,20 @@ impl std::str::FromStr for Portion {
     }
 }
 
+/// Rows to hold out, as typed: a [`Portion`], or `0` for none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldOut(Option<Portion>);
+
+impl std::str::FromStr for HeldOut {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.trim() {
+            "0" | "0%" | "0.0" | "none" => Ok(Self(None)),
+            some => some.parse().map(|p| Self(Some(p))).map_err(|e: String| format!("{e}, or 0 for none")),
+        }
+    }
+}
+
 impl Portion {
     fn of(self, n: usize) -> usize {
         match self {
@@ -41,17 +55,20 @@ impl Portion {
     }
 }
 
-/// Rows to fit and rows held out, ascending and without a row in both; `None` where all rows are fitted.
-pub fn split(n: usize, train: Option<Portion>, test: Option<Portion>, seed: u64) -> Result<Option<(Vec<usize>, Vec<usize>)>> {
-    if train.is_none() && test.is_none() {
+/// Rows to fit and rows held out, ascending and without a row in both; `None` where all rows are fitted. Rows held out are empty
+/// where `test` says so.
+pub fn split(n: usize, train: Option<Portion>, test: Option<HeldOut>, seed: u64) -> Result<Option<(Vec<usize>, Vec<usize>)>> {
+    let none = test == Some(HeldOut(None));
+    if train.is_none() && (test.is_none() || none) {
         return Ok(None);
     }
-    let (a, b) = (train.map(|p| p.of(n)), test.map(|p| p.of(n)));
+    let (a, b) = (train.map(|p| p.of(n)), test.map(|HeldOut(p)| p.map_or(0, |p| p.of(n))));
     let held = b.unwrap_or_else(|| n.saturating_sub(a.unwrap_or(0)));
     let fitted = a.unwrap_or_else(|| n.saturating_sub(held));
-    if fitted == 0 || held == 0 || fitted.saturating_add(held) > n {
+    if fitted == 0 || (held == 0 && !none) || fitted.saturating_add(held) > n {
+        let rows = if n == 1 { "1 row".into() } else { format!("{n} rows") };
         return Err(Failure::usage(format!(
-            "{n} rows can't be split into {fitted} to fit and {held} to hold out; lower --train or --test"
+            "{rows} can't be split into {fitted} to fit and {held} to hold out; lower --train or --test (--test 0 holds none out)"
         )));
     }
     let test = rng(seed, stream::SPLIT, 0).choose(n, held);
@@ -65,6 +82,10 @@ pub fn split(n: usize, train: Option<Portion>, test: Option<Portion>, seed: u64)
 mod tests {
     use super::*;
 
+    fn held(portion: Portion) -> HeldOut {
+        HeldOut(Some(portion))
+    }
+
     #[test]
     fn portions_are_read_as_written() {
         assert_eq!("0.2".parse(), Ok(Portion::Share(0.2)));
@@ -76,13 +97,29 @@ mod tests {
     }
 
     #[test]
+    fn none_may_be_held_out() {
+        for none in ["0", "0%", "0.0", "none"] {
+            let none = none.parse().expect("none");
+            assert_eq!(split(10, None, Some(none), 3).expect("all"), None);
+            let (train, test) = split(10, Some(Portion::Count(4)), Some(none), 3).expect("split").expect("some rows");
+            assert_eq!((train.len(), test.len()), (4, 0));
+            assert!(
+                split(10, Some(Portion::Count(10)), Some(none), 3).expect("split").is_some_and(|(train, _)| train.len() == 10)
+            );
+        }
+        assert_eq!("0.25".parse(), Ok(HeldOut(Some(Portion::Share(0.25)))));
+        assert!("1.5".parse::<HeldOut>().is_err());
+    }
+
+    #[test]
     fn every_row_is_on_one_side_only() {
-        let (train, test) = split(100, None, Some(Portion::Share(0.2)), 7).expect("split").expect("two sides");
+        let (train, test) = split(100, None, Some(held(Portion::Share(0.2))), 7).expect("split").expect("two sides");
         assert_eq!((train.len(), test.len()), (80, 20));
         let mut all = [train, test.clone()].concat();
         all.sort_unstable();
         assert_eq!(all, (0..100).collect::<Vec<_>>());
-        let (few, same) = split(100, Some(Portion::Count(10)), Some(Portion::Share(0.2)), 7).expect("split").expect("two sides");
+        let (few, same) =
+            split(100, Some(Portion::Count(10)), Some(held(Portion::Share(0.2))), 7).expect("split").expect("two sides");
         assert_eq!((few.len(), same), (10, test), "what is held out does not depend on how much is fitted");
         let (_, rest) = split(100, Some(Portion::Count(10)), None, 7).expect("split").expect("two sides");
         assert_eq!(rest.len(), 90);
@@ -90,9 +127,9 @@ mod tests {
 
     #[test]
     fn too_few_rows_are_refused() {
-        assert!(split(10, Some(Portion::Count(8)), Some(Portion::Count(3)), 0).is_err());
+        assert!(split(10, Some(Portion::Count(8)), Some(held(Portion::Count(3))), 0).is_err());
         assert!(split(10, Some(Portion::Count(10)), None, 0).is_err());
-        assert!(split(1, None, Some(Portion::Share(0.5)), 0).is_err());
+        assert!(split(1, None, Some(held(Portion::Share(0.5))), 0).is_err());
         assert_eq!(split(10, None, None, 0).expect("all"), None);
     }
 }

@@ -1,127 +1,13 @@
 //! The command line from outside: every command end to end, and every mistake answered with what to do about it.
 
-use serde_json::Value;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
-
-/// A folder to run in, with a cache of its own.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("tempdir"))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mereo"));
-        command.args(args).current_dir(self.0.path()).env("MEREO_CACHE", self.path("cache")).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, line: &str) -> Output {
-        self.command(&line.split_whitespace().collect::<Vec<_>>()).output().expect("mereo runs")
-    }
-
-    /// Standard output of a command that must succeed.
-    fn ok(&self, line: &str) -> String {
-        let out = self.run(line);
-        assert!(out.status.success(), "mereo {line}\n{}", text(&out.stderr));
-        text(&out.stdout)
-    }
-
-    fn json(&self, line: &str) -> Value {
-        serde_json::from_str(&self.ok(&format!("{line} --json"))).expect("one JSON document")
-    }
-
-    /// The one line of a command that must fail with this exit code.
-    fn fails(&self, code: i32, line: &str) -> String {
-        let out = self.run(line);
-        let said = text(&out.stderr);
-        assert_eq!(out.status.code(), Some(code), "mereo {line}\n{said}");
-        assert!(out.stdout.is_empty(), "mereo {line}: an error has no result");
-        let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("error: ")).collect();
-        assert_eq!(errors.len(), 1, "mereo {line}\n{said}");
-        assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
-        errors[0].to_string()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(self.0.path())
-            .expect("folder")
-            .map(|f| f.expect("entry").file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        std::fs::write(self.path(name), content).expect("write");
-    }
-
-    /// A matrix as a file of `NumPy`.
-    fn npy(&self, name: &str, rows: usize, cols: usize, value: impl Fn(usize, usize) -> f32) {
-        let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
-        while !(header.len() + 11).is_multiple_of(64) {
-            header.push(' ');
-        }
-        header.push('\n');
-        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-        bytes.extend((header.len() as u16).to_le_bytes());
-        bytes.extend(header.as_bytes());
-        for i in 0..rows {
-            for j in 0..cols {
-                bytes.extend(value(i, j).to_le_bytes());
-            }
-        }
-        self.write(name, bytes);
-    }
-
-    /// Data that a fit of many passes works on for a while.
-    fn slow(&self, name: &str) {
-        self.npy(name, 2000, 300, |i, j| ((i * 31 + j * 17) % 97) as f32 / 97.0 + ((i * j) % 13) as f32);
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Numbers of rows and columns of a file of `NumPy`, and its numbers.
-fn read_npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
-    let bytes = std::fs::read(path).expect("npy");
-    let length = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    let header = text(&bytes[10..10 + length]);
-    let shape = header.split_once("'shape': (").and_then(|(_, s)| s.split_once(')')).expect("shape").0;
-    let shape = shape.split(',').filter_map(|s| s.trim().parse().ok()).collect();
-    (shape, bytes[10 + length..].as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect())
-}
-
-fn wait_for(what: &str, mut seen: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !seen() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Starts a command in the background, its output kept.
-fn start(place: &Place, line: &str) -> Child {
-    let args: Vec<&str> = line.split_whitespace().collect();
-    place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("mereo starts")
-}
+mod place;
 
 #[cfg(unix)]
-fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill");
-    assert!(sent.success());
-}
+use place::signal;
+use place::{Place, read_npy, start, text, wait_for};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::time::Duration;
 
 #[test]
 fn alone_it_prints_help_and_every_command_has_some() {
@@ -174,7 +60,24 @@ fn the_whole_way_with_every_method() {
         let shares: f64 = atoms.iter().map(|a| a["share"].as_f64().expect("share")).sum();
         assert!((shares - 1.0).abs() < 1e-9, "shares add up");
         assert_eq!(atoms[0]["strongest"].as_array().map(Vec::len), Some(5));
-        p.ok(&format!("inspect {method}.mereo"));
+        let alone = p.json(&format!("inspect {method}.mereo"));
+        let known = match method {
+            "pca" => Some("variance"),
+            "vq" => Some("rows"),
+            _ => None,
+        };
+        for name in ["variance", "rows"] {
+            let shares: Vec<f64> = alone["atoms"].as_array().expect("atoms").iter().filter_map(|a| a[name].as_f64()).collect();
+            assert_eq!(shares.len(), if known == Some(name) { 7 } else { 0 }, "{alone}");
+            assert!(shares.is_sorted_by(|a, b| a >= b));
+            match (method, known == Some(name)) {
+                ("pca", true) => assert!((shares.iter().sum::<f64>() - (1.0 - train)).abs() < 1e-4, "what it explains"),
+                ("vq", true) => assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "every row is in one cell"),
+                _ => {}
+            }
+        }
+        let table = p.ok(&format!("inspect {method}.mereo"));
+        assert_eq!(table.contains("variance explained"), method == "pca", "{table}");
         let model = p.json(&format!("info {method}.mereo"));
         assert_eq!((model["what"].as_str(), model["cols"].as_u64()), (Some("model"), Some(64)));
 
@@ -184,6 +87,21 @@ fn the_whole_way_with_every_method() {
         assert!(std::fs::read(p.path("atoms.png")).expect("png").starts_with(b"\x89PNG"));
     }
     assert!(p.names().iter().all(|n| !n.contains("checkpoint") && !n.contains(".part")), "{:?}", p.names());
+}
+
+#[test]
+fn no_rows_are_held_out_where_that_is_asked() {
+    let p = Place::new();
+    for (fit, rows) in [("--test 0", 1797), ("--test 0 --train 100", 100), ("--test 0%", 1797)] {
+        let told = p.json(&format!("fit vq digits -k 3 {fit} -o {rows}.mereo"));
+        assert_eq!((told["rows"].as_u64(), &told["test"]), (Some(rows), &Value::Null), "{fit}");
+    }
+    p.ok("fit vq digits -k 3 -o all.mereo");
+    let file = |name: &str| std::fs::read(p.path(name)).expect("model");
+    assert!(file("all.mereo") == file("1797.mereo"));
+    let told = p.json("compare digits -k 3 --ks none --test 0");
+    assert_eq!((told["data"]["train"].as_u64(), told["data"]["test"].as_u64()), (Some(1797), Some(0)));
+    assert!(p.fails(2, "fit vq digits -k 3 --train 0 -o x").contains("--train"));
 }
 
 #[test]
@@ -460,4 +378,26 @@ fn names_need_not_be_text() {
     serde_json::from_slice::<Value>(&out.stdout).expect("JSON");
     let out = p.command(&[OsStr::new("inspect"), model]).output().expect("run");
     assert!(out.status.success(), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_fit_is_resumed_under_another_bound() {
+    let p = Place::new();
+    for method in ["nmf", "vq"] {
+        let fit = format!("fit {method} digits -k 5 --tol 0 --checkpoint kept");
+        p.ok(&format!("{fit} --max-passes 6 --memory 1K -o straight"));
+        std::fs::remove_file(p.path("kept")).expect("a checkpoint");
+        p.ok(&format!("{fit} --max-passes 3 --memory 1K -o m"));
+        p.ok(&format!("{fit} --max-passes 6 --resume -o m"));
+        let file = |name: &str| std::fs::read(p.path(name)).expect("model");
+        assert!(file("m") == file("straight"), "{method}: it went without its cache, and goes on without");
+        std::fs::remove_file(p.path("kept")).expect("a checkpoint");
+
+        p.ok(&format!("{fit} --max-passes 3 -o m"));
+        let before = file("m");
+        let said = p.fails(2, &format!("{fit} --max-passes 6 --memory 1K --resume -o m"));
+        assert!(said.contains("continue with the bound that it was begun with"), "{said}");
+        assert!(file("m") == before);
+        std::fs::remove_file(p.path("kept")).expect("a checkpoint");
+    }
 }

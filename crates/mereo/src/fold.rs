@@ -6,6 +6,10 @@
 //!
 //! Cost: one read of the data a pass. Memory: a block (two where blocks are read ahead), the sums, and the memo.
 
+mod checkpoint;
+
+pub use checkpoint::Checkpoint;
+
 use crate::comm::{Comm, Solo};
 use crate::error::{Error, Result};
 use crate::mat::{Csr, Mat, Rows};
@@ -13,11 +17,11 @@ use crate::model::Model;
 use crate::rng::rng;
 use crate::source::{self, Source};
 use crate::store::Bag;
+use checkpoint::{resume, save};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What a span of rows leaves behind. Only sums, so that any grouping of rows gives the same answer.
 pub trait Stats: Send {
@@ -172,7 +176,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(&Pass, Plan) -> ControlFlow<()>;
 /// How to run a fit. `Options::default()` keeps everything in memory, watches nothing and writes nothing.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Bytes that the memo may take; unlimited if `None`.
+    /// Bytes that the memo may take, with its copy where checkpoints are written; unlimited if `None`.
     pub memory: Option<u64>,
     /// Called after every pass.
     pub watch: Option<Watch<'a>>,
@@ -180,17 +184,6 @@ pub struct Options<'a> {
     pub cancel: Option<&'a AtomicBool>,
     /// Where and how often to write checkpoints.
     pub checkpoint: Option<Checkpoint>,
-}
-
-/// A file from which a fit can be continued. A write that fails does not end the fit; see [`Fitted::unsaved`].
-#[derive(Debug, Clone)]
-pub struct Checkpoint {
-    /// The file; with several workers `.1`, `.2`, … is appended for all but the first.
-    pub path: PathBuf,
-    /// Least time between two writes. One is also written when a fit is cancelled or reaches its limit of passes.
-    pub every: Duration,
-    /// Continue from the file if it is there; the end is the same, byte for byte, as without the interruption.
-    pub resume: bool,
 }
 
 /// Why a fit ended.
@@ -333,7 +326,7 @@ pub fn fit_on<M: Method>(
         if let Some(c) = &options.checkpoint
             && written.elapsed() >= c.every
         {
-            unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
+            unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
             written = Instant::now();
         }
     };
@@ -341,7 +334,7 @@ pub fn fit_on<M: Method>(
         // The last start is left open, so that a resumed run judges it again under its own limits.
         let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
         let best = if run.starts.is_empty() { run.best.take() } else { None };
-        unsaved = save(method, c, &run, shape, comm, clock()).err().map(|e| e.to_string());
+        unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
         run.best = run.best.or(best);
         run.starts.extend(closed);
     }
@@ -366,13 +359,22 @@ fn begin<'a, M: Method>(
     comm: &dyn Comm,
     options: &Options,
 ) -> Result<Begun<'a, M::State>> {
-    let width = memo_width(method, spans, options.memory)?;
+    let own: usize = spans.iter().map(|s| s.rows).sum();
+    let width = memo_width(method, own, options);
     let sample = draw(source, method.sample(shape), method.seed())?;
     accept_sample(method, &sample, source)?;
     if let Some((run, before)) = resume(method, options, shape, comm)? {
-        return Ok(Begun { sample, width, run, before, continued: true });
+        // A fit that went without its cache goes on without, to the same bytes.
+        let width = if run.memo.is_empty() && matches!(method.memo(), Memo::Cache(_)) { Ok(0) } else { width };
+        return match width? {
+            width if run.memo.len() == own * width => Ok(Begun { sample, width, run, before, continued: true }),
+            _ => Err(Error::parameter(format!(
+                "the checkpoint keeps {} MB between passes, more than the memory bound leaves for it; continue with the bound that it was begun with, or start anew without resume",
+                (run.memo.len() as u64 * 4) >> 20
+            ))),
+        };
     }
-    let own: usize = spans.iter().map(|s| s.rows).sum();
+    let width = width?;
     let state = method.init(&sample, shape, 0)?;
     let memo = vec![0.0; own * width];
     let run = Run { restart: 0, state, done: false, curve: Vec::new(), memo, starts: Vec::new(), best: None };
@@ -420,10 +422,13 @@ fn spans(source: &dyn Source, comm: &dyn Comm) -> Vec<Span> {
     own
 }
 
-fn memo_width<M: Method>(method: &M, spans: &[Span], memory: Option<u64>) -> Result<usize> {
+/// Numbers kept for each of `rows` rows.
+fn memo_width<M: Method>(method: &M, rows: usize, options: &Options) -> Result<usize> {
     let width = method.memo().width();
-    let need = spans.iter().map(|s| s.rows as u64).sum::<u64>() * width as u64 * 4;
-    match (method.memo(), memory) {
+    // With checkpoints there are two: as it was before the pass and as it becomes, or as it is and as it is written.
+    let copies = if options.checkpoint.is_some() { 2 } else { 1 };
+    let need = (rows as u64).saturating_mul(width as u64 * 4 * copies);
+    match (method.memo(), options.memory) {
         (Memo::Cache(_), Some(limit)) if need > limit => Ok(0),
         (Memo::Kept(_), Some(limit)) if need > limit => Err(Error::parameter(format!(
             "this solver keeps {width} numbers for every row, {} MB in all, more than the memory of {} MB; raise it or choose another solver",
@@ -612,94 +617,6 @@ pub mod stream {
     pub const SPLIT: u64 = 4;
     /// Generated data.
     pub const SYNTH: u64 = 5;
-}
-
-fn worker_path(c: &Checkpoint, comm: &dyn Comm) -> PathBuf {
-    match comm.rank() {
-        0 => c.path.clone(),
-        rank => {
-            let mut name = c.path.as_os_str().to_owned();
-            name.push(format!(".{rank}"));
-            name.into()
-        }
-    }
-}
-
-fn save<M: Method>(method: &M, c: &Checkpoint, run: &Run<M::State>, shape: Shape, comm: &dyn Comm, seconds: f64) -> Result<()> {
-    let mut bag = Bag::default();
-    bag.put("kind", "checkpoint");
-    bag.put("method", method.name());
-    bag.put("params", method);
-    bag.put("shape", shape);
-    bag.put("workers", [comm.rank(), comm.size()]);
-    bag.put("restart", run.restart);
-    bag.put("done", run.done);
-    bag.put("curve", &run.curve);
-    bag.put("starts", &run.starts);
-    bag.put("seconds", seconds);
-    bag.put_f32("memo", &run.memo);
-    let mut state = Bag::default();
-    run.state.save(&mut state);
-    bag.nest("state", state);
-    if let Some(best) = &run.best {
-        let mut state = Bag::default();
-        best.state.save(&mut state);
-        bag.nest("best", state);
-        bag.put("best_curve", &best.curve);
-        bag.put("best_stop", best.stop);
-    }
-    bag.write(&worker_path(c, comm))
-}
-
-fn resume<M: Method>(method: &M, options: &Options, shape: Shape, comm: &dyn Comm) -> Result<Option<(Run<M::State>, f64)>> {
-    let Some(c) = options.checkpoint.as_ref().filter(|c| c.resume) else { return Ok(None) };
-    let path = worker_path(c, comm);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bag = Bag::read(&path)?;
-    let other = |what: &str| {
-        Error::format(&path, format!("a checkpoint of {what}; give the same data and parameters, or start anew without resume"))
-    };
-    if bag.get::<String>("kind").ok().as_deref() != Some("checkpoint") {
-        return Err(Error::format(&path, "not a checkpoint of a fit"));
-    }
-    if bag.get::<String>("method")? != method.name() {
-        return Err(other("another method"));
-    }
-    if bag.get::<Shape>("shape")? != shape {
-        return Err(other("data of another shape"));
-    }
-    if bag.get::<[usize; 2]>("workers")? != [comm.rank(), comm.size()] {
-        return Err(other("another number of workers"));
-    }
-    let params = serde_json::to_value(method).unwrap_or_default();
-    let stored = bag.meta.get("params").cloned().unwrap_or_default();
-    if let (Some(now), Some(then)) = (params.as_object(), stored.as_object()) {
-        // More passes, or another tolerance, is what one resumes for.
-        let differ = |key: &&String| !matches!(key.as_str(), "max_passes" | "tol") && now.get(*key) != then.get(*key);
-        if let Some(key) = now.keys().find(differ) {
-            return Err(other(&format!(
-                "a fit with {key} = {}, not {}",
-                then.get(key).unwrap_or(&serde_json::Value::Null),
-                now[key]
-            )));
-        }
-    }
-    let best = match bag.nested("best") {
-        Ok(b) => Some(Best { state: M::State::load(&b)?, curve: bag.get("best_curve")?, stop: bag.get("best_stop")? }),
-        Err(_) => None,
-    };
-    let run = Run {
-        restart: bag.get("restart")?,
-        state: M::State::load(&bag.nested("state")?)?,
-        done: bag.get("done")?,
-        curve: bag.get("curve")?,
-        memo: bag.f32("memo")?,
-        starts: bag.get("starts")?,
-        best,
-    };
-    Ok(Some((run, bag.get("seconds")?)))
 }
 
 /// A matrix of the rows of a whole source (n × d), dense. For data that is known to fit in memory.

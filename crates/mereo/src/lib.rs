@@ -48,3 +48,6 @@ pub use vq::{Vq, VqMetric, VqModel};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests;

@@ -340,32 +340,14 @@ pub fn add_columns_sparse(into: &mut [f64], x: &SparseRows) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mat::Csr;
-    use crate::rng::rng;
-
-    fn random(rows: usize, cols: usize, seed: u64) -> Mat {
-        let mut r = rng(seed, 0, 0);
-        Mat { rows, cols, data: (0..rows * cols).map(|_| r.normal() as f32).collect() }
-    }
-
-    fn sparse_of(m: &Mat) -> (Csr, Mat) {
-        let mut kept = m.clone();
-        kept.data.iter_mut().for_each(|v| *v = if *v < 0.8 { 0.0 } else { *v });
-        let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
-        for i in 0..m.rows {
-            for (j, &v) in kept.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
-                csr.indices.push(j as u32);
-                csr.values.push(v);
-            }
-            csr.indptr.push(csr.indices.len() as u64);
-        }
-        (csr, kept)
-    }
+    use crate::tests::{random, sparse};
 
     #[test]
     fn products_agree_with_plain_loops_dense_and_sparse() {
         let (n, d, k) = (1100, 37, 5);
-        let (csr, x) = sparse_of(&random(n, d, 1));
+        let mut x = random(n, d, 1);
+        x.data.iter_mut().for_each(|v| *v = if *v < 0.8 { 0.0 } else { *v });
+        let csr = sparse(&x);
         let b = random(k, d, 2);
         let w = random(n, k, 3);
         for rows in [x.view(), csr.view()] {

@@ -62,6 +62,9 @@ impl Mat {
 }
 
 /// A sparse matrix in compressed rows, the layout of scipy's `csr_matrix`.
+///
+/// In every row columns rise and none is named twice: the methods count on it. [`Csr::new`] sees to it, as all readers do; a
+/// matrix whose fields are filled in by hand needs [`Csr::canonical`] unless its rows are like that already.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Csr {
     /// Number of rows.
@@ -77,7 +80,10 @@ pub struct Csr {
 }
 
 impl Csr {
-    /// A sparse matrix from its three arrays, checked: lengths, order of `indptr`, columns in range.
+    /// A sparse matrix from its three arrays. Columns may come in any order; entries of one place add up, as scipy's do.
+    ///
+    /// # Errors
+    /// Lengths that don't fit each other, row pointers that fall, a column out of range.
     pub fn new(rows: usize, cols: usize, indptr: Vec<u64>, indices: Vec<u32>, values: Vec<f32>) -> Result<Self> {
         if indptr.len() != rows + 1 || indptr.first() != Some(&0) || indptr.windows(2).any(|w| w[0] > w[1]) {
             return Err(Error::data(format!(
@@ -96,7 +102,40 @@ impl Csr {
         if let Some(bad) = indices.iter().find(|&&j| j as usize >= cols) {
             return Err(Error::data(format!("a sparse entry names column {bad} of a matrix with {cols} columns")));
         }
-        Ok(Self { rows, cols, indptr, indices, values })
+        Ok(Self { rows, cols, indptr, indices, values }.canonical())
+    }
+
+    /// The same matrix with the entries of each row in the order of their columns, those of one place added up.
+    #[must_use]
+    pub fn canonical(self) -> Self {
+        let rising = |row: &[u64]| self.indices[row[0] as usize..row[1] as usize].windows(2).all(|w| w[0] < w[1]);
+        if self.indptr.windows(2).all(rising) {
+            return self;
+        }
+        let Self { rows, cols, mut indptr, mut indices, mut values } = self;
+        let mut kept = 0;
+        let mut from = 0;
+        let mut row: Vec<(u32, f32)> = Vec::new();
+        for end in &mut indptr[1..] {
+            let span = from..*end as usize;
+            from = span.end;
+            row.clear();
+            row.extend(indices[span.clone()].iter().copied().zip(values[span].iter().copied()));
+            row.sort_by_key(|e| e.0);
+            let first = kept;
+            for &(column, value) in &row {
+                if kept > first && indices[kept - 1] == column {
+                    values[kept - 1] += value;
+                } else {
+                    (indices[kept], values[kept]) = (column, value);
+                    kept += 1;
+                }
+            }
+            *end = kept as u64;
+        }
+        indices.truncate(kept);
+        values.truncate(kept);
+        Self { rows, cols, indptr, indices, values }
     }
 
     /// All rows as a borrowed span.
@@ -250,5 +289,25 @@ impl<'a> Rows<'a> {
                 out
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_one_place_add_up() {
+        let m = Csr::new(3, 4, vec![0, 4, 4, 6], vec![3, 1, 3, 0, 2, 0], vec![1.0, 2.0, 4.0, 8.0, 16.0, 0.5]).expect("csr");
+        let wanted = Csr {
+            rows: 3,
+            cols: 4,
+            indptr: vec![0, 3, 3, 5],
+            indices: vec![0, 1, 3, 0, 2],
+            values: vec![8.0, 2.0, 5.0, 0.5, 16.0],
+        };
+        assert_eq!(m, wanted);
+        assert_eq!(wanted.clone().canonical(), wanted);
+        assert_eq!(Csr::default().canonical(), Csr::default());
     }
 }

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};
 use crate::model::{Model, check_width};
 use crate::moments::{Moments, by_panel};
-use crate::source::Source;
+use crate::source::{Source, check_finite};
 use serde::{Deserialize, Serialize};
 
 /// A value for each atom, and its mean over the atoms that are not dead.
@@ -81,15 +81,18 @@ pub struct Errors {
 /// ([`Prepared`](crate::prepare::Prepared)). One pass; memory for some thousand rows at a time.
 ///
 /// # Errors
-/// A source without rows or of another width, an unreadable block, a row that the model can't encode.
+/// A source without rows or of another width, an unreadable block, a NaN or an infinity, a row that the model can't encode.
 pub fn errors(model: &dyn Model, source: &dyn Source) -> Result<Errors> {
     const NUMBERS: usize = 1 << 24;
     let width = model.atoms().cols.max(model.atoms().rows).max(1);
     let step = (NUMBERS / width).clamp(64, 8192);
     let mut sums = ErrorSums::new(source.cols());
+    let mut first = 0;
     for b in 0..source.blocks() {
         let block = source.block(b)?;
         check_width(&block, model.atoms().cols)?;
+        check_finite(&block, first)?;
+        first += block.rows() as u64;
         for from in (0..block.rows()).step_by(step) {
             let x = block.slice(from, (from + step).min(block.rows()));
             sums.add(&x, model.decode(&model.encode(&x)?)?)?;

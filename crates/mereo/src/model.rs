@@ -1,4 +1,4 @@
-//! What everything after the fit needs of a fitted model: [`Model`], and the [`Codes`] it writes.
+//! What everything after the fit needs of a fitted model: [`Model`], the [`Codes`] it writes and what it has [`Known`].
 
 use crate::error::{Error, Result};
 use crate::linalg;
@@ -15,8 +15,21 @@ pub trait Model: Send + Sync {
     fn encode(&self, x: &Rows) -> Result<Codes>;
     /// Rows rebuilt from codes (n × d).
     fn decode(&self, z: &Codes) -> Result<Mat>;
+    /// What each atom was to the rows of the fit, if the model remembers that.
+    fn known(&self) -> Option<Known> {
+        None
+    }
     /// Writes all that is needed to load the model again.
     fn save(&self, bag: &mut Bag);
+}
+
+/// What each atom was to the rows of the fit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Known {
+    /// Share of the rows' variance that it explains (k); of their mean square, where no mean was taken off.
+    Variance(Vec<f64>),
+    /// Share of the rows that were its own (k).
+    Rows(Vec<f64>),
 }
 
 /// Codes of n rows on k atoms.

@@ -7,7 +7,7 @@
 //! Objective, and the reported loss, for each entry of X:
 //!
 //! - [`NmfLoss::Squared`]: the mean of (x − wh)², of the pass's weights and its new atoms. It is known to
-//!   about 1e-7 of the mean of x².
+//!   about 1e-7 of the mean of x², to 1e-6 where many rows are alike.
 //! - [`NmfLoss::KullbackLeibler`]: the mean of x·ln(x/wh) − x + wh, the generalised Kullback–Leibler
 //!   divergence, of the pass's weights and the atoms they were found for. The atoms of the next pass are better.
 //!
@@ -168,7 +168,8 @@ pub enum NmfInit {
     /// The non-negative parts of the leading singular vectors (Boutsidis & Gallopoulos 2008), of at most 16,384 rows or 4k.
     /// Needs k ≤ min(n, d).
     Nndsvd,
-    /// The same, with the mean of the data in place of zeros.
+    /// The same, with the mean of the data in place of zeros. The data is multiplied by a power of 4 first, so that its mean is about
+    /// 1 and the start does not depend on its units, as scikit-learn's does.
     Nndsvda,
     /// The same, with |N(0, 1)|·mean/100 in place of zeros.
     Nndsvdar,

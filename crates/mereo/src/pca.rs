@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::fold::{Method, Plan, Progress, Shape, State, Stats};
 use crate::linalg::{self, Frame, Krylov};
 use crate::mat::{Mat, Rows};
-use crate::model::{Codes, Model, check_width};
+use crate::model::{Codes, Known, Model, check_width};
 use crate::store::Bag;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -428,6 +428,10 @@ impl Model for PcaModel {
         Ok(x)
     }
 
+    fn known(&self) -> Option<Known> {
+        Some(Known::Variance(self.explained_variance_ratio()))
+    }
+
     fn save(&self, bag: &mut Bag) {
         bag.put_mat("axes", &self.axes);
         bag.put_f32("mean", &self.mean);
@@ -440,49 +444,4 @@ impl Model for PcaModel {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fold::{Fitted, Options, fit};
-    use crate::rng::rng;
-    use crate::source::Memory;
-
-    /// n×d numbers whose spread falls along random directions, far from the origin.
-    fn data(n: usize, d: usize, seed: u64) -> Mat {
-        let mut r = rng(seed, 0, 0);
-        let mut gauss =
-            |rows: usize, cols: usize| Mat { rows, cols, data: (0..rows * cols).map(|_| r.normal() as f32).collect() };
-        let (mut z, mix) = (gauss(n, d), gauss(d, d));
-        for row in z.data.chunks_exact_mut(d) {
-            row.iter_mut().enumerate().for_each(|(j, v)| *v *= 3.0 * 0.8f32.powf(j as f32));
-        }
-        let mut x = linalg::rows_times(&z.view(), &mix);
-        for row in x.data.chunks_exact_mut(d) {
-            row.iter_mut().enumerate().for_each(|(j, v)| *v += j as f32 - 5.0);
-        }
-        x
-    }
-
-    fn fitted(p: &Pca, x: &Rows) -> Fitted<PcaModel> {
-        fit(p, &Memory::new(x.slice(0, x.rows())), Options::default()).expect("fit")
-    }
-
-    fn squared_error(model: &PcaModel, x: &Mat) -> f64 {
-        let back = model.decode(&model.encode(&x.view()).expect("encode")).expect("decode");
-        let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
-        x.data.iter().zip(&back.data).map(square).sum::<f64>() / x.data.len() as f64
-    }
-
-    #[test]
-    fn reported_loss_is_the_reconstruction_loss() {
-        let x = data(700, 40, 1);
-        for solver in [PcaSolver::Covariance, PcaSolver::Randomized] {
-            for (center, whiten) in [(true, false), (true, true), (false, false), (false, true)] {
-                let p = Pca { k: 5, center, whiten, solver, ..Pca::default() };
-                let f = fitted(&p, &x.view());
-                let per_entry = f.model.total_variance / 40.0;
-                let (said, is) = (f.curve.last().expect("pass").loss, squared_error(&f.model, &x));
-                assert!((said - is).abs() < 1e-6 * per_entry, "{p:?}: {said} {is}");
-            }
-        }
-    }
-}
+mod tests;

@@ -334,7 +334,7 @@ impl Pipeline {
             return Ok(());
         }
         Err(Error::data(format!(
-            "the data has {cols} columns, the preparation was fitted on {}; give it the same columns in the same order",
+            "the data has {cols} columns, the rows of the fit had {}; give it the same columns in the same order",
             self.cols
         )))
     }
@@ -396,7 +396,6 @@ mod tests {
     use super::*;
     use crate::fold::collect;
     use crate::mat::Csr;
-    use crate::rng::rng;
     use crate::source::Memory;
 
     fn mat(rows: usize, cols: usize, data: &[f32]) -> Mat {
@@ -404,8 +403,9 @@ mod tests {
     }
 
     fn random(rows: usize, cols: usize, seed: u64) -> Mat {
-        let mut r = rng(seed, 0, 0);
-        Mat { rows, cols, data: (0..rows * cols).map(|_| (r.normal() * 3.0 + 10.0) as f32).collect() }
+        let mut x = crate::tests::random(rows, cols, seed);
+        x.data.iter_mut().for_each(|v| *v = *v * 3.0 + 10.0);
+        x
     }
 
     fn run(recipes: &[Recipe], x: &Mat) -> (Mat, Pipeline, Undo) {
@@ -550,7 +550,7 @@ mod tests {
         let said = Prepared::new(&source, &fitted).block(1).expect_err("NaN").to_string();
         assert!(said.contains("row 7, column 1"), "{said}");
         let said = fitted.apply(&random(2, 4, 1).view()).expect_err("width").to_string();
-        assert!(said.contains("4 columns") && said.contains("fitted on 3"), "{said}");
+        assert!(said.contains("4 columns") && said.contains("the fit had 3"), "{said}");
         let (y, undo) = fitted.apply(&random(2, 3, 1).view()).expect("apply");
         assert!(fitted.invert(y.slice(0, 1).to_mat(), &undo).is_err());
         let none = Mat::zeros(0, 3);

@@ -159,6 +159,9 @@ impl Bag {
     /// Reads a bag from a file.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        if bytes.is_empty() {
+            return Err(Error::format(path, "the file is empty; write or copy it again"));
+        }
         Self::from_bytes(&bytes, path)
     }
 }

@@ -35,7 +35,7 @@ mod tiles;
 use crate::error::{Error, Result};
 use crate::fold::{Memo, Method, Plan, Progress, Shape, State, Stats, stream};
 use crate::mat::{Csr, Mat, Rows};
-use crate::model::{Codes, Model, check_width};
+use crate::model::{Codes, Known, Model, check_width};
 use crate::rng::rng;
 use crate::store::Bag;
 use cells::{Cells, Frame, NOWHERE};
@@ -499,6 +499,10 @@ impl Model for VqModel {
     }
     fn decode(&self, z: &Codes) -> Result<Mat> {
         z.times(&self.atoms)
+    }
+    fn known(&self) -> Option<Known> {
+        let all = self.counts.iter().sum::<u64>().max(1) as f64;
+        Some(Known::Rows(self.counts.iter().map(|c| *c as f64 / all).collect()))
     }
     fn save(&self, bag: &mut Bag) {
         bag.put_mat("atoms", &self.atoms);

@@ -1,11 +1,15 @@
 //! The claims of Lee & Seung 1999 on real faces: on the embedded ones everywhere, and on their own (MIT-CBCL) where those
-//! are at hand, in `MEREO_TEST_DATA` or in `../shared/data` beside the repository.
+//! are at hand, in `MEREO_TEST_DATA` or in `../shared/data` beside the repository. Those about solvers and starts alone are
+//! in `claims/nmf.rs`.
 
 use mereo::fold::{Fitted, Method, Options, fit};
 use mereo::prepare::{Pipeline, Prepared, Recipe};
 use mereo::source::{self, Memory, Open};
 use mereo::{Mat, Model, Nmf, NmfInit, NmfSolver, Pca, Vq, data, fold, measure};
 use std::path::PathBuf;
+
+#[path = "claims/nmf.rs"]
+mod nmf;
 
 /// 49 atoms, as in figure 1 of the paper.
 const K: usize = 49;
@@ -17,17 +21,22 @@ fn prepared(x: &Mat, recipe: Recipe) -> Mat {
     fold::collect(&Prepared::new(&raw, &pipeline)).expect("prepared")
 }
 
-/// The MIT-CBCL faces (2429×361), or `None` after saying so.
-fn cbcl() -> Option<Mat> {
+/// Rows of a file of the test data, or `None` after saying that it is not there.
+fn rows(file: &str) -> Option<Mat> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
     let folder = std::env::var_os("MEREO_TEST_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    let path = folder.join("cbcl/faces_2429x361_u8.npy");
+    let path = folder.join(file);
     if !path.exists() {
         println!("skipped: {} is not there", path.display());
         return None;
     }
     let opened = source::open(&path, &Open::default()).expect("open");
     Some(fold::collect(opened.source.as_ref()).expect("rows"))
+}
+
+/// The MIT-CBCL faces (2429×361).
+fn cbcl() -> Option<Mat> {
+    rows("cbcl/faces_2429x361_u8.npy")
 }
 
 /// The embedded faces, two by two pixels averaged: 400×1024. Whole faces of a person each, hair and shoulders included.

@@ -2,8 +2,7 @@
 
 use crate::args::Global;
 use crate::failure::{Failure, Result};
-use crate::{output, show};
-use mereo::bundle::Bundle;
+use crate::{load, output, show};
 use mereo::{export, store};
 use serde_json::json;
 use std::io::Write;
@@ -39,7 +38,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         export::check_mat(&args.atoms).map_err(|e| Failure::usage(format!("{e}, or png for a picture")))?;
     }
     output::check(&args.atoms, &[&args.model])?;
-    let bundle = Bundle::load(&args.model)?;
+    let bundle = load::model(&args.model)?;
     let atoms = bundle.model.atoms();
     if picture {
         let (h, w) = args.image.or(bundle.about.image).ok_or_else(|| {

@@ -7,7 +7,7 @@ use crate::args::{Global, Reading};
 use crate::failure::{Failure, Result};
 use crate::load::{self, Loaded};
 use crate::progress::Progress;
-use crate::split::{self, Portion};
+use crate::split::{self, HeldOut, Portion};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
 use flags::{Flags, NmfFlags, PcaFlags, VqFlags};
@@ -76,9 +76,9 @@ pub struct Common {
     /// Fit on this share (0.5, 50%) or number (500) of the rows, drawn by --seed; the others are held out unless --test says how many.
     #[arg(long, value_name = "PART")]
     pub train: Option<Portion>,
-    /// Hold this share (0.2, 20%) or number (500) of the rows out, drawn by --seed, and report the error on them.
+    /// Hold this share (0.2, 20%) or number (500) of the rows out, drawn by --seed, and report the error on them; 0 holds none out.
     #[arg(long, value_name = "PART")]
-    pub test: Option<Portion>,
+    pub test: Option<HeldOut>,
     /// Where to write checkpoints, which are then kept [default: OUTPUT.checkpoint, removed when the fit is done].
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
@@ -117,7 +117,8 @@ where
         let all = Stoppable::new(data.source.as_ref());
         let sides = split::split(source::count(&all), asked.train, asked.test, method.seed())?;
         let side = |rows: Vec<usize>| Subset::new(&all, rows).map_err(nothing);
-        let sides = sides.map(|(train, test)| Ok::<_, Failure>((side(train)?, side(test)?))).transpose()?;
+        let some = |rows: Vec<usize>| if rows.is_empty() { Ok(None) } else { side(rows).map(Some) };
+        let sides = sides.map(|(train, test)| Ok::<_, Failure>((side(train)?, some(test)?))).transpose()?;
         let train: &dyn Source = sides.as_ref().map_or(&all, |(train, _)| train);
         let pipeline = Pipeline::fit(&asked.prep, train).map_err(nothing)?;
         let prepared = load::prepared(train, &pipeline).map_err(nothing)?;
@@ -170,7 +171,7 @@ where
             errors.map_err(|e| stop::or(e, &format!("the model is in {}, its errors were not measured", asked.output.display())))
         };
         outcome.train = Some(measure(prepared.as_ref())?);
-        if let Some((_, test)) = &sides {
+        if let Some((_, Some(test))) = &sides {
             outcome.test = Some(measure(&Prepared::new(test, &pipeline))?);
         }
         bar.clear();

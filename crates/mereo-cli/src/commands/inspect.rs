@@ -8,7 +8,7 @@ use mereo::bundle::Bundle;
 use mereo::fold;
 use mereo::mat::Rows;
 use mereo::measure::{self, AtomMeasures, CodeMeasures, Errors};
-use mereo::model::Codes;
+use mereo::model::{Codes, Known};
 use mereo::prepare::Prepared;
 use mereo::source::Source;
 use serde::Serialize;
@@ -38,6 +38,8 @@ Examples:
   mereo inspect faces.mereo --data faces --json
 
 The columns of the table:
+  variance    share of the variance of the fitted rows that the atom explains (pca)
+  rows        share of the fitted rows that were the atom's own (vq)
   share       part of the energy of codes x atoms that the atom carries (with --data)
   norm        Euclidean length of the atom
   sparseness  Hoyer's: 0 for an atom of equal values, 1 for a single value
@@ -58,7 +60,7 @@ struct OnData {
 
 /// Shows a model.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let bundle = Bundle::load(&args.model)?;
+    let bundle = load::model(&args.model)?;
     let atoms = bundle.model.atoms();
     let measures = measure::atoms(atoms, bundle.about.image);
     let on = match &args.data {
@@ -67,10 +69,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             let data = load::open(data, &args.reading)?;
             stop::on_request("stopping at the next block", global.quiet);
             let source = Stoppable::new(data.source.as_ref());
-            Some(observe(&bundle, &source, data.name).map_err(|e| stop::or(e, "nothing was measured"))?)
+            Some(observe(&bundle, &source, data.name, args.reading.memory).map_err(|e| stop::or(e, "nothing was measured"))?)
         }
     };
-    let table: Vec<Atom> = (0..atoms.rows).map(|a| Atom::new(a, &bundle, &measures, on.as_ref(), args.top)).collect();
+    let known = bundle.model.known();
+    let table: Vec<Atom> =
+        (0..atoms.rows).map(|a| Atom::new(a, &bundle, &measures, known.as_ref(), on.as_ref(), args.top)).collect();
     if global.json {
         return show::json(&json!({
             "model": described(&args.model, &bundle), "atoms": table,
@@ -82,7 +86,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     text += "\n";
     text += &drawn(&table);
     text += "\n";
-    text += &show::pairs(&summary(&measures, on.as_ref()));
+    text += &show::pairs(&summary(&measures, known.as_ref(), on.as_ref()));
     show::print(&text)
 }
 
@@ -131,6 +135,10 @@ fn lines(path: &Path, bundle: &Bundle) -> Vec<(String, String)> {
 struct Atom {
     #[serde(rename = "atom")]
     number: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variance: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<f64>,
     share: Option<f64>,
     norm: f64,
     sparseness: f64,
@@ -149,11 +157,13 @@ struct Strong {
 }
 
 impl Atom {
-    fn new(a: usize, bundle: &Bundle, measures: &AtomMeasures, on: Option<&OnData>, top: usize) -> Self {
+    fn new(a: usize, bundle: &Bundle, measures: &AtomMeasures, known: Option<&Known>, on: Option<&OnData>, top: usize) -> Self {
         let row = bundle.model.atoms().row(a);
         let strongest = strongest(row, top).into_iter().map(|j| Strong { column: j, name: name(j, bundle), value: row[j] });
         Self {
             number: a,
+            variance: if let Some(Known::Variance(shares)) = known { shares.get(a).copied() } else { None },
+            rows: if let Some(Known::Rows(shares)) = known { shares.get(a).copied() } else { None },
             share: on.map(|on| on.share[a]),
             norm: norm(row),
             sparseness: measures.sparseness.each[a],
@@ -191,12 +201,18 @@ fn name(column: usize, bundle: &Bundle) -> String {
 }
 
 /// Errors on all rows; measures of codes and each atom's share on all rows too, or on an even sample of very many.
-fn observe(bundle: &Bundle, source: &dyn Source, data: String) -> mereo::Result<OnData> {
+fn observe(bundle: &Bundle, source: &dyn Source, data: String, memory: Option<u64>) -> mereo::Result<OnData> {
     const NUMBERS: usize = 1 << 26;
     let model = bundle.model.as_ref();
     let k = model.atoms().rows;
+    // Rows that stream are copied for the sample, so they count as well, and with a bound the sample takes an eighth of it.
+    let (width, most) = if source.streams() {
+        (k.max(source.cols()), memory.map_or(NUMBERS, |bytes| (bytes / 32).max(1) as usize).min(NUMBERS))
+    } else {
+        (k, NUMBERS)
+    };
     let errors = measure::errors(model, &Prepared::new(source, &bundle.pipeline))?;
-    let codes = bundle.encode(&fold::draw(source, NUMBERS / k.max(1), 0)?)?;
+    let codes = bundle.encode(&fold::draw(source, (most / width.max(1)).max(1), 0)?)?;
     let mut energy = squares(&codes);
     for (a, e) in energy.iter_mut().enumerate() {
         *e *= norm(model.atoms().row(a)).powi(2);
@@ -229,6 +245,12 @@ fn drawn(atoms: &[Atom]) -> String {
     let with = |f: fn(&Atom) -> bool| atoms.iter().any(f);
     let (shared, pieces) = (with(|a| a.share.is_some()), with(|a| a.one_piece.is_some()));
     let mut header = vec!["atom"];
+    if with(|a| a.variance.is_some()) {
+        header.push("variance");
+    }
+    if with(|a| a.rows.is_some()) {
+        header.push("rows");
+    }
     if shared {
         header.push("share");
     }
@@ -244,6 +266,7 @@ fn drawn(atoms: &[Atom]) -> String {
         .iter()
         .map(|a| {
             let mut row = vec![a.number.to_string()];
+            row.extend(a.variance.or(a.rows).map(percent));
             row.extend(a.share.map(percent));
             row.extend([show::number(a.norm), format!("{:.3}", a.sparseness), percent(a.small)]);
             row.extend(a.one_piece.map(percent));
@@ -263,11 +286,17 @@ fn means(m: &AtomMeasures) -> Value {
     })
 }
 
-fn summary(m: &AtomMeasures, on: Option<&OnData>) -> Vec<(String, String)> {
+fn summary(m: &AtomMeasures, known: Option<&Known>, on: Option<&OnData>) -> Vec<(String, String)> {
     let mut rows = vec![
         ("mean sparseness".into(), format!("{:.3}", m.sparseness.mean)),
         ("mean |cosine|".into(), format!("{:.3} between atoms", m.overlap.mean)),
     ];
+    if let Some(Known::Variance(shares)) = known {
+        rows.insert(
+            0,
+            ("variance explained".into(), format!("{} of that of the fitted rows", show::number(shares.iter().sum()))),
+        );
+    }
     let list = |atoms: &[usize]| atoms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     if !m.dead.is_empty() {
         rows.push(("dead atoms".into(), list(&m.dead)));

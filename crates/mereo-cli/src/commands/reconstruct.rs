@@ -1,16 +1,14 @@
 //! `mereo reconstruct`: rows rebuilt from their codes, in the units of the input, and how far off they are.
 
-use crate::args::{Global, Reading};
+use crate::args::{Global, ModelAndData};
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
-use crate::{load, output, show, stop};
-use mereo::bundle::Bundle;
+use crate::{load, show, stop};
 use mereo::export;
 use mereo::mat::Rows;
 use mereo::measure::ErrorSums;
 use mereo::source;
 use serde_json::json;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,15 +16,11 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// A model that `mereo fit` wrote.
-    pub model: PathBuf,
-    /// The data: an embedded name, a fetched name, or a path.
-    pub data: OsString,
+    #[command(flatten)]
+    pub from: ModelAndData,
     /// Where to write the rows (rows × columns): .npy, .parquet, .csv or .tsv; without it only the error is told.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    #[command(flatten)]
-    pub reading: Reading,
 }
 
 const EXAMPLES: &str = "\
@@ -36,15 +30,10 @@ Examples:
 
 /// Rebuilds the rows block by block.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let mut inputs = vec![args.model.as_path()];
-    inputs.extend(load::file(&args.data));
     if let Some(path) = &args.output {
         export::check_mat(path).map_err(|e| Failure::usage(e.to_string()))?;
-        output::check(path, &inputs)?;
     }
-    let bundle = Bundle::load(&args.model)?;
-    let data = load::open(&args.data, &args.reading)?;
-    stop::on_request("stopping at the next block", global.quiet);
+    let (bundle, data) = load::model_and_data(&args.from, args.output.as_deref(), global)?;
     let started = Instant::now();
     let source = data.source.as_ref();
     let shape = (source::count(source), source.cols());
@@ -69,7 +58,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let written = args.output.as_ref().map(|p| p.display().to_string());
     if global.json {
         return show::json(&json!({
-            "model": args.model.display().to_string(), "data": data.name, "cols": source.cols(), "errors": errors,
+            "model": args.from.model.display().to_string(), "data": data.name, "cols": source.cols(), "errors": errors,
             "seconds": seconds, "output": written,
         }));
     }

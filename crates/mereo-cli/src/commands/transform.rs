@@ -1,14 +1,12 @@
 //! `mereo transform`: the codes of rows on a model's atoms.
 
-use crate::args::{Global, Reading};
+use crate::args::{Global, ModelAndData};
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
-use crate::{load, output, show, stop};
-use mereo::bundle::Bundle;
+use crate::{load, show, stop};
 use mereo::export;
 use mereo::source;
 use serde_json::json;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -16,15 +14,11 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// A model that `mereo fit` wrote.
-    pub model: PathBuf,
-    /// The data: an embedded name, a fetched name, or a path.
-    pub data: OsString,
+    #[command(flatten)]
+    pub from: ModelAndData,
     /// Where to write the codes (rows × atoms): .npy, .npz (sparse, as scipy reads it), .parquet, .csv or .tsv.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    #[command(flatten)]
-    pub reading: Reading,
 }
 
 const EXAMPLES: &str = "\
@@ -34,13 +28,8 @@ Examples:
 
 /// Encodes the rows block by block and writes the codes.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
-    let mut inputs = vec![args.model.as_path()];
-    inputs.extend(load::file(&args.data));
     export::check_codes(&args.output).map_err(|e| Failure::usage(e.to_string()))?;
-    output::check(&args.output, &inputs)?;
-    let bundle = Bundle::load(&args.model)?;
-    let data = load::open(&args.data, &args.reading)?;
-    stop::on_request("stopping at the next block", global.quiet);
+    let (bundle, data) = load::model_and_data(&args.from, Some(&args.output), global)?;
     let started = Instant::now();
     let source = data.source.as_ref();
     let shape = (source::count(source), bundle.model.atoms().rows);
@@ -60,7 +49,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let (rows, atoms) = shape;
     if global.json {
         return show::json(&json!({
-            "model": args.model.display().to_string(), "data": data.name, "rows": rows, "atoms": atoms, "nonzeros": nonzeros,
+            "model": args.from.model.display().to_string(), "data": data.name, "rows": rows, "atoms": atoms, "nonzeros": nonzeros,
             "seconds": seconds, "output": args.output.display().to_string(),
         }));
     }

@@ -307,14 +307,7 @@ mod tests {
         let (n, d, k) = (1300, 150, 6);
         let (mut x, _) = spread(n, d, 5, |j| 0.7f64.powf(j as f64));
         x.data.iter_mut().for_each(|v| *v = if v.abs() < 0.05 { 0.0 } else { *v });
-        let mut csr = Csr { rows: n, cols: d, indptr: vec![0], ..Csr::default() };
-        for i in 0..n {
-            for (j, &v) in x.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
-                csr.indices.push(j as u32);
-                csr.values.push(v);
-            }
-            csr.indptr.push(csr.indices.len() as u64);
-        }
+        let csr = crate::tests::sparse(&x);
         let wide: Vec<f64> = x.data.iter().map(|&v| f64::from(v)).collect();
         let t: Vec<f64> = x.transpose().data.iter().map(|&v| f64::from(v)).collect();
         let (values, vectors) = eigh(&mul64(&t, &wide, (d, n, d)), d).expect("eigh");

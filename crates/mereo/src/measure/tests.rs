@@ -2,12 +2,11 @@
 
 use super::*;
 use crate::linalg::{eigh, rows_times_t};
-use crate::mat::Csr;
 use crate::model::Codes;
-use crate::prepare::{Pipeline, Prepared, Recipe};
 use crate::rng::rng;
 use crate::source::Memory;
 use crate::store::Bag;
+use crate::tests::{faces, random, sparse};
 use serde_json::Value;
 
 /// Atoms with orthonormal rows: encode is x·Aᵀ.
@@ -31,23 +30,6 @@ impl Model for Linear {
 
 fn mat(rows: usize, cols: usize, data: &[f32]) -> Mat {
     Mat::new(rows, cols, data.to_vec()).expect("shape")
-}
-
-fn random(rows: usize, cols: usize, seed: u64) -> Mat {
-    let mut r = rng(seed, 0, 0);
-    Mat { rows, cols, data: (0..rows * cols).map(|_| r.normal() as f32).collect() }
-}
-
-fn sparse(m: &Mat) -> Csr {
-    let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
-    for i in 0..m.rows {
-        for (j, &v) in m.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
-            csr.indices.push(j as u32);
-            csr.values.push(v);
-        }
-        csr.indptr.push(csr.indices.len() as u64);
-    }
-    csr
 }
 
 fn close(a: &[f64], b: &[f64], tolerance: f64) {
@@ -347,33 +329,23 @@ fn numpy_and_scipy_agree() {
     close(&[m.mean], &[value(&g["mean"])], 1e-7);
 }
 
-/// The row on PCA of Lee & Seung's experiment (V·Vᵀ, 49 axes), worked out beforehand in Python. The numbers are of the faces
-/// with grey levels inverted, as the copy of the set that was used there stores them.
+/// The row on PCA of Lee & Seung's experiment (V·Vᵀ, 49 axes), worked out beforehand in Python.
 #[test]
 fn eigenfaces_have_the_known_measures() {
-    let folder = std::env::var("MEREO_TEST_DATA").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into());
-    let Ok(bytes) = std::fs::read(format!("{folder}/cbcl/faces_2429x361_u8.npy")) else {
-        println!("skipped: no CBCL faces in {folder}");
-        return;
-    };
-    let (n, d, k) = (2429, 361, 49);
-    let x = mat(n, d, &bytes[bytes.len() - n * d..].iter().map(|&b| f32::from(b)).collect::<Vec<_>>());
-    let source = Memory::from(&x);
-    let pipeline = Pipeline::fit(&[Recipe::Inverted], &source).expect("fit");
-    let prepared = Prepared::new(&source, &pipeline);
-    let rows = prepared.block(0).expect("rows");
+    let Some(x) = faces() else { return };
+    let (d, k) = (x.cols, 49);
     let mut square = vec![0.0; d * d];
-    crate::linalg::add_tn(&mut square, rows.values(), &rows);
+    crate::linalg::add_tn(&mut square, &x.data, &x.view());
     let axes: Vec<f32> = eigh(&square, d).expect("eigh").1[..k].concat().into_iter().map(|v| v as f32).collect();
     let model = Linear(mat(k, d, &axes));
 
-    let e = errors(&model, &prepared).expect("errors");
+    let e = errors(&model, &Memory::from(&x)).expect("errors");
     close(&[e.rmse, e.relative], &[0.058_879_83, 0.169_706_60], 2e-7);
     let m = atoms(&model.0, Some((19, 19)));
     close(&[m.sparseness.mean, m.spread.expect("image").mean], &[0.228_353_63, 1.039_930_51], 1e-5);
     close(&[m.small.mean, m.largest.expect("image").mean], &[0.029_792_53, 0.388_907_98], 1e-3);
     assert!(m.overlap.mean < 1e-6 && m.dead.is_empty());
-    let m = codes(&model.encode(&rows).expect("encode"));
+    let m = codes(&model.encode(&x.view()).expect("encode"));
     close(&[m.atom_sparseness.mean, m.row_sparseness], &[0.208_817_02, 0.654_414_41], 1e-5);
     close(&[m.small.mean], &[0.030_700_46], 1e-4);
 }

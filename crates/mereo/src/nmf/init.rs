@@ -18,6 +18,8 @@ use rayon::prelude::*;
 
 /// Smaller starting values are zero (scikit-learn's threshold; here the data has a mean of about 1).
 const ZERO: f32 = 1e-6;
+/// Data with a smaller mean can't be brought to one near 1: the factor, or its products with denormal numbers, leave f32.
+const SMALLEST: f64 = 1e-32;
 
 /// A warm start fits a share of the rows first, and a third of those before that.
 const SHARE: usize = 4;
@@ -105,6 +107,11 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
     let (d, k) = (sample.cols(), how.k);
     let total: f64 = sample.values().iter().map(|&v| f64::from(v)).sum();
     let mean = total / (sample.rows() * d) as f64;
+    if mean > 0.0 && mean < SMALLEST {
+        return Err(Error::data(format!(
+            "the mean of the data is {mean:e}, and products of numbers below {SMALLEST:e} underflow; multiply the data by a constant"
+        )));
+    }
     let scale = scale_for(mean);
     // Data of zeros has no scale of its own; any start is as good as another.
     let mean = if mean > 0.0 { mean * f64::from(scale) } else { 1.0 };

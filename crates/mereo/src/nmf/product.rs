@@ -490,30 +490,20 @@ fn gather<S: Simd, const V: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mat::{Csr, Mat};
-    use crate::rng::rng;
+    use crate::mat::Mat;
+    use crate::tests::{random, sparse};
 
-    fn random(rows: usize, cols: usize, seed: u64) -> Mat {
-        let mut r = rng(seed, 0, 0);
-        Mat { rows, cols, data: (0..rows * cols).map(|_| (r.normal() as f32).max(0.0)).collect() }
-    }
-
-    fn sparse(m: &Mat) -> Csr {
-        let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
-        for i in 0..m.rows {
-            for (j, &v) in m.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
-                csr.indices.push(j as u32);
-                csr.values.push(v);
-            }
-            csr.indptr.push(csr.indices.len() as u64);
-        }
-        csr
+    /// Half of the numbers are 0.
+    fn positive(rows: usize, cols: usize, seed: u64) -> Mat {
+        let mut m = random(rows, cols, seed);
+        m.data.iter_mut().for_each(|v| *v = v.max(0.0));
+        m
     }
 
     #[test]
     fn products_agree_with_plain_loops() {
         for (n, d, k) in [(1, 1, 1), (7, 300, 3), (13, 17, 16), (300, 29, 49), (40, 600, 64), (9, 100, 130)] {
-            let (x, h, w) = (random(n, d, 1), random(d, k, 2), random(n, k, 3));
+            let (x, h, w) = (positive(n, d, 1), positive(d, k, 2), positive(n, k, 3));
             let csr = sparse(&x);
             for rows in [x.view(), csr.view()] {
                 let mut out = vec![f32::NAN; n * k];
@@ -535,7 +525,7 @@ mod tests {
     #[test]
     fn a_row_gives_the_same_bits_in_any_company() {
         let (n, d, k) = (23, 700, 49);
-        let (x, h) = (random(n, d, 1), Packed::new(&random(d, k, 2).data, k));
+        let (x, h) = (positive(n, d, 1), Packed::new(&positive(d, k, 2).data, k));
         let mut together = vec![0.0; n * k];
         rows_times(&mut together, &x.view(), &h);
         for i in 0..n {

@@ -165,8 +165,13 @@ impl Table {
             text.split(|&b| b == self.separator).for_each(cell);
         }
         if n != self.cols {
+            let fix = if text.contains(&b';') {
+                "if semicolons separate the cells and commas are decimal, save it with commas and points"
+            } else {
+                "fill in its cells or remove the line"
+            };
             return Err(self.input.error(format!(
-                "line {line} has {n} column{}, the lines before have {}; fill in its cells or remove the line",
+                "line {line} has {n} column{}, the lines before have {}; {fix}",
                 if n == 1 { "" } else { "s" },
                 self.cols
             )));

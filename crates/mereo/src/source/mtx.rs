@@ -173,9 +173,13 @@ impl Market {
     fn entry(&self, line: u64, text: &[u8]) -> Result<Entry> {
         let mut words = text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
         let mut index = |most: u64, what: &str| -> Result<u32> {
-            let word = words.next().unwrap_or_default();
+            let Some(word) = words.next() else {
+                return Err(self.wrong(line, &format!("has no {what}; it was cut short or is damaged: copy or write it again")));
+            };
             let index = std::str::from_utf8(word).ok().and_then(|s| s.parse::<u64>().ok()).filter(|i| (1..=most).contains(i));
-            index.map(|i| (i - 1) as u32).ok_or_else(|| self.wrong(line, &format!("names {what} `{}` of {most}", shown(word))))
+            index.map(|i| (i - 1) as u32).ok_or_else(|| {
+                self.wrong(line, &format!("names {what} `{}` of {most}, counted from 1; write the file again", shown(word)))
+            })
         };
         let (row, column) = (index(self.rows, "row")?, index(self.cols, "column")?);
         let value = if self.pattern { 1.0 } else { self.value(line, words.next().unwrap_or_default())? };
@@ -191,7 +195,9 @@ impl Market {
             self.wrong(
                 line,
                 &match why {
-                    Bad::Missing if word.is_empty() => "has no value".to_string(),
+                    Bad::Missing if word.is_empty() => {
+                        "has no value; it was cut short or is damaged: copy or write it again".to_string()
+                    }
                     Bad::Missing => format!("has the value `{word}`; fill the number in or remove the row"),
                     Bad::Range => format!("has the value {word}, beyond ±3.4e38, the range of 32-bit floats; rescale the data"),
                     Bad::Text => format!("has the value `{word}`, not a number"),

@@ -212,7 +212,7 @@ impl Entries<'_> {
 
     fn csr(self, input: &Input) -> Result<Csr> {
         let (indices, values) = self.load(input, self.cols)?;
-        Ok(sparse::canonical(Csr { rows: self.rows, cols: self.cols, indptr: self.indptr, indices, values }))
+        Ok(Csr { rows: self.rows, cols: self.cols, indptr: self.indptr, indices, values }.canonical())
     }
 
     /// Compressed columns turned into compressed rows.

@@ -1,4 +1,6 @@
 //! `.parquet`: one column whose cells are lists of numbers, all equally long, or all the columns of numbers.
+//!
+//! What the memory bound does not hold is decoded anew in every pass; many columns in long row groups go through a temporary file.
 
 use super::Source;
 use super::budget::Budget;
@@ -27,6 +29,10 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use columns::Columns;
+
+mod columns;
+
 /// Bytes of numbers that are decoded at a time.
 const BATCH: usize = 4 << 20;
 
@@ -42,7 +48,7 @@ pub(super) fn open(input: Input, how: &Open) -> Result<Opened> {
     }
     let (picked, list) = choose(&input, &metadata, how.column.as_deref())?;
     let names: Vec<String> = picked.iter().map(|&i| metadata.schema().field(i).name().clone()).collect();
-    let mut table = Table { input, metadata, starts, picked, names, list, cols: 0 };
+    let mut table = Table { input, metadata, starts, picked, names, list, cols: 0, before: 0 };
     table.cols = table.width()?;
     let columns = if list { None } else { Some(table.names.clone()) };
     let budget = Budget::new(how.memory);
@@ -51,6 +57,8 @@ pub(super) fn open(input: Input, how: &Open) -> Result<Opened> {
         let mut data = Vec::new();
         Reading::new(&table, 0, rows)?.take(&table, rows, &mut data)?;
         dense::memory(Mat { rows, cols: table.cols, data })
+    } else if let Some(width) = columns::at_once(&table, budget) {
+        Box::new(Columns::new(&table, width, budget)?)
     } else {
         Box::new(Stream { table, step: budget.step(row), open: Mutex::new(None) })
     };
@@ -191,6 +199,8 @@ struct Table {
     names: Vec<String>,
     list: bool,
     cols: usize,
+    /// Columns of the whole table that lie before these.
+    before: usize,
 }
 
 impl Table {
@@ -220,10 +230,10 @@ impl Table {
         let mut column = Vec::new();
         for (c, array) in batch.columns().iter().enumerate() {
             if let Some(r) = (array.null_count() > 0).then(|| (0..rows).find(|&r| array.is_null(r))).flatten() {
-                return Err(self.missing(first + r, c, &self.names[c]));
+                return Err(self.missing(first + r, self.before + c, &self.names[c]));
             }
             column.clear();
-            numbers(array, &mut column).map_err(|(r, v)| too_large(self.input.path(), first + r, c, v))?;
+            numbers(array, &mut column).map_err(|(r, v)| too_large(self.input.path(), first + r, self.before + c, v))?;
             for (row, v) in out[from..].chunks_exact_mut(self.cols).zip(&column) {
                 row[c] = *v;
             }

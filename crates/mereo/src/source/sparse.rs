@@ -41,38 +41,6 @@ pub(super) fn check_shape(path: &Path, rows: u64, cols: u64, file: u64, budget: 
     Ok((rows as usize, cols as usize))
 }
 
-/// Brings the entries of each row into the order of their columns and adds up those of one place, so that a place is stored once.
-pub(super) fn canonical(m: Csr) -> Csr {
-    let sorted = |row: &[u64]| m.indices[row[0] as usize..row[1] as usize].windows(2).all(|w| w[0] < w[1]);
-    if m.indptr.windows(2).all(sorted) {
-        return m;
-    }
-    let Csr { rows, cols, mut indptr, mut indices, mut values } = m;
-    let mut kept = 0;
-    let mut from = 0;
-    let mut row: Vec<(u32, f32)> = Vec::new();
-    for end in &mut indptr[1..] {
-        let span = from..*end as usize;
-        from = span.end;
-        row.clear();
-        row.extend(indices[span.clone()].iter().copied().zip(values[span].iter().copied()));
-        row.sort_by_key(|e| e.0);
-        let first = kept;
-        for &(column, value) in &row {
-            if kept > first && indices[kept - 1] == column {
-                values[kept - 1] += value;
-            } else {
-                (indices[kept], values[kept]) = (column, value);
-                kept += 1;
-            }
-        }
-        *end = kept as u64;
-    }
-    indices.truncate(kept);
-    values.truncate(kept);
-    Csr { rows, cols, indptr, indices, values }
-}
-
 /// Rows from entries (row, column, value) in any order.
 pub(super) fn gather(rows: usize, cols: usize, entries: &[(u32, u32, f32)]) -> Csr {
     let mut indptr = vec![0u64; rows + 1];
@@ -89,7 +57,7 @@ pub(super) fn gather(rows: usize, cols: usize, entries: &[(u32, u32, f32)]) -> C
         next[r as usize] += 1;
         (indices[at], values[at]) = (c, v);
     }
-    canonical(Csr { rows, cols, indptr, indices, values })
+    Csr { rows, cols, indptr, indices, values }.canonical()
 }
 
 /// Rows from compressed columns: `starts` says where each column begins, `rows` the row of each entry (below n).
@@ -110,7 +78,7 @@ pub(super) fn from_columns((n, cols): (usize, usize), starts: &[u64], rows: &[u3
             (indices[at], values[at]) = (c as u32, stored[i]);
         }
     }
-    canonical(Csr { rows: n, cols, indptr, indices, values })
+    Csr { rows: n, cols, indptr, indices, values }.canonical()
 }
 
 /// The same for compressed columns that stay in a file: read twice, to count and to sort them through a temporary file.
@@ -315,7 +283,7 @@ impl Source for Stream {
             let row = indptr.partition_point(|&p| p <= at as u64) - 1;
             too_large(path, from + row, indices[at] as usize, v)
         })?;
-        Ok(owned(canonical(Csr { rows: to - from, cols: self.cols, indptr, indices, values })))
+        Ok(owned(Csr { rows: to - from, cols: self.cols, indptr, indices, values }.canonical()))
     }
     fn streams(&self) -> bool {
         true
@@ -436,10 +404,7 @@ mod tests {
 
     #[test]
     fn entries_of_one_place_add_up() {
-        let m = Csr::new(2, 4, vec![0, 4, 5], vec![3, 1, 3, 0, 2], vec![1.0, 2.0, 4.0, 8.0, 16.0]).expect("csr");
         let wanted = Csr::new(2, 4, vec![0, 3, 4], vec![0, 1, 3, 2], vec![8.0, 2.0, 5.0, 16.0]).expect("csr");
-        assert_eq!(canonical(m), wanted);
-        assert_eq!(canonical(wanted.clone()), wanted);
         let entries = [(1, 2, 16.0), (0, 3, 1.0), (0, 1, 2.0), (0, 3, 4.0), (0, 0, 8.0)];
         assert_eq!(gather(2, 4, &entries), wanted);
     }

@@ -2,6 +2,7 @@ use super::tiles::{Out, Scan, Tiles, Top, WIDE, Waiting};
 use super::*;
 use crate::fold::{Fitted, Options, fit};
 use crate::source::Memory;
+use crate::tests::{faces, sparse};
 use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b, WithSimd};
 
 /// n rows around k planted centres of d columns, `spread` apart from them; the labels too.
@@ -18,18 +19,6 @@ fn planted(n: usize, d: usize, k: usize, spread: f64, seed: u64) -> (Mat, Vec<us
         }
     }
     (x, labels)
-}
-
-fn sparse(m: &Mat) -> Csr {
-    let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
-    for i in 0..m.rows {
-        for (j, &v) in m.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
-            csr.indices.push(j as u32);
-            csr.values.push(v);
-        }
-        csr.indptr.push(csr.indices.len() as u64);
-    }
-    csr
 }
 
 fn run(method: &Vq, x: &Mat) -> Fitted<VqModel> {
@@ -418,22 +407,7 @@ fn a_model_survives_its_file() {
 /// Lee & Seung's comparison: 49 codewords for the CBCL faces leave an RMSE of .1266 (measured, k-means of scikit-learn).
 #[test]
 fn faces_of_cbcl() {
-    let root = std::env::var("MEREO_TEST_DATA").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into());
-    let path = std::path::Path::new(&root).join("cbcl/faces_2429x361_u8.npy");
-    let Ok(bytes) = std::fs::read(&path) else {
-        println!("skipped: {} is not there", path.display());
-        return;
-    };
-    let pixels = &bytes[bytes.len() - 2429 * 361..];
-    let mut x = Mat { rows: 2429, cols: 361, data: pixels.iter().map(|p| 255.0 - f32::from(*p)).collect() };
-    // The target was measured on the negative of these faces.
-    for face in x.data.chunks_exact_mut(361) {
-        let mean = face.iter().sum::<f32>() / 361.0;
-        let sd = (face.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 361.0).sqrt();
-        for v in face {
-            *v = ((*v - mean) / sd * 0.25 + 0.25).clamp(0.0, 1.0);
-        }
-    }
+    let Some(x) = faces() else { return };
     let fitted = run(&Vq { k: 49, ..Vq::default() }, &x);
     let rmse = fitted.curve.last().expect("a pass").loss.sqrt();
     assert!((rmse / 0.1266 - 1.0).abs() < 0.03, "RMSE {rmse}");

@@ -32,7 +32,7 @@ pub trait Flags: Serialize + Sized {
 #[command(next_help_heading = "Principal components")]
 pub struct PcaFlags {
     /// Number of atoms: components to keep.
-    #[arg(short, long, value_name = "ATOMS", default_value_t = Pca::default().k)]
+    #[arg(short, long, visible_alias = "atoms", value_name = "ATOMS", default_value_t = Pca::default().k)]
     pub k: usize,
     /// Subtract the mean of each column first; Lee and Seung's figures use --center=false.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Pca::default().center)]
@@ -59,7 +59,7 @@ pub struct PcaFlags {
 #[command(next_help_heading = "Vector quantisation")]
 pub struct VqFlags {
     /// Number of atoms: codewords (cells).
-    #[arg(short, long, value_name = "ATOMS", default_value_t = Vq::default().k)]
+    #[arg(short, long, visible_alias = "atoms", value_name = "ATOMS", default_value_t = Vq::default().k)]
     pub k: usize,
     /// What is near: Euclidean distance, or the angle alone (spherical).
     #[arg(long, value_parser = words::<VqMetric>(), default_value_t = Choice(Vq::default().metric))]
@@ -86,7 +86,7 @@ pub struct VqFlags {
 #[command(next_help_heading = "Non-negative matrix factorisation")]
 pub struct NmfFlags {
     /// Number of atoms: parts.
-    #[arg(short, long, value_name = "ATOMS", default_value_t = Nmf::default().k)]
+    #[arg(short, long, visible_alias = "atoms", value_name = "ATOMS", default_value_t = Nmf::default().k)]
     pub k: usize,
     /// What is minimised: squared, kullback-leibler (kl), itakura-saito (is), or the number β of a β-divergence.
     #[arg(long, value_name = "LOSS", default_value_t = Nmf::default().loss)]

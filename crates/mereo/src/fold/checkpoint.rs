@@ -1,0 +1,130 @@
+//! Where a run stands, in a file: written between passes, read to continue, refused where it belongs to another fit.
+
+use super::{Best, Method, Options, Run, Shape, State};
+use crate::comm::Comm;
+use crate::error::{Error, Result};
+use crate::store::{Bag, Numbers, Tensor};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A file from which a fit can be continued. A write that fails does not end the fit; see [`Fitted::unsaved`](super::Fitted::unsaved).
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The file; with several workers `.1`, `.2`, … is appended for all but the first.
+    pub path: PathBuf,
+    /// Least time between two writes. One is also written when a fit is cancelled or reaches its limit of passes.
+    pub every: Duration,
+    /// Continue from the file if it is there; the end is the same, byte for byte, as without the interruption.
+    pub resume: bool,
+}
+
+fn worker_path(c: &Checkpoint, comm: &dyn Comm) -> PathBuf {
+    match comm.rank() {
+        0 => c.path.clone(),
+        rank => {
+            let mut name = c.path.as_os_str().to_owned();
+            name.push(format!(".{rank}"));
+            name.into()
+        }
+    }
+}
+
+/// Writes where a run stands.
+pub(super) fn save<M: Method>(
+    method: &M,
+    c: &Checkpoint,
+    run: &mut Run<M::State>,
+    shape: Shape,
+    comm: &dyn Comm,
+    seconds: f64,
+) -> Result<()> {
+    let mut bag = Bag::default();
+    bag.put("kind", "checkpoint");
+    bag.put("method", method.name());
+    bag.put("params", method);
+    bag.put("shape", shape);
+    bag.put("workers", [comm.rank(), comm.size()]);
+    bag.put("restart", run.restart);
+    bag.put("done", run.done);
+    bag.put("curve", &run.curve);
+    bag.put("starts", &run.starts);
+    bag.put("seconds", seconds);
+    let mut state = Bag::default();
+    run.state.save(&mut state);
+    bag.nest("state", state);
+    if let Some(best) = &run.best {
+        let mut state = Bag::default();
+        best.state.save(&mut state);
+        bag.nest("best", state);
+        bag.put("best_curve", &best.curve);
+        bag.put("best_stop", best.stop);
+    }
+    // The memo may be the largest of all, so it is lent and not copied.
+    let (numbers, memo) = (run.memo.len(), Numbers::F32(std::mem::take(&mut run.memo)));
+    bag.tensors.insert("memo".into(), Tensor { shape: vec![numbers], data: memo });
+    let written = bag.write(&worker_path(c, comm));
+    if let Some(Tensor { data: Numbers::F32(memo), .. }) = bag.tensors.remove("memo") {
+        run.memo = memo;
+    }
+    written
+}
+
+/// Reads where a run stood, and the seconds it had taken, if it is to be continued and there is a file to continue from.
+///
+/// # Errors
+/// A damaged file, or one of another fit.
+pub(super) fn resume<M: Method>(
+    method: &M,
+    options: &Options,
+    shape: Shape,
+    comm: &dyn Comm,
+) -> Result<Option<(Run<M::State>, f64)>> {
+    let Some(c) = options.checkpoint.as_ref().filter(|c| c.resume) else { return Ok(None) };
+    let path = worker_path(c, comm);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bag = Bag::read(&path)?;
+    let other = |what: &str| {
+        Error::format(&path, format!("a checkpoint of {what}; give the same data and parameters, or start anew without resume"))
+    };
+    if bag.get::<String>("kind").ok().as_deref() != Some("checkpoint") {
+        return Err(Error::format(&path, "not a checkpoint of a fit"));
+    }
+    if bag.get::<String>("method")? != method.name() {
+        return Err(other("another method"));
+    }
+    if bag.get::<Shape>("shape")? != shape {
+        return Err(other("data of another shape"));
+    }
+    if bag.get::<[usize; 2]>("workers")? != [comm.rank(), comm.size()] {
+        return Err(other("another number of workers"));
+    }
+    let params = serde_json::to_value(method).unwrap_or_default();
+    let stored = bag.meta.get("params").cloned().unwrap_or_default();
+    if let (Some(now), Some(then)) = (params.as_object(), stored.as_object()) {
+        // More passes, or another tolerance, is what one resumes for.
+        let differ = |key: &&String| !matches!(key.as_str(), "max_passes" | "tol") && now.get(*key) != then.get(*key);
+        if let Some(key) = now.keys().find(differ) {
+            return Err(other(&format!(
+                "a fit with {key} = {}, not {}",
+                then.get(key).unwrap_or(&serde_json::Value::Null),
+                now[key]
+            )));
+        }
+    }
+    let best = match bag.nested("best") {
+        Ok(b) => Some(Best { state: M::State::load(&b)?, curve: bag.get("best_curve")?, stop: bag.get("best_stop")? }),
+        Err(_) => None,
+    };
+    let run = Run {
+        restart: bag.get("restart")?,
+        state: M::State::load(&bag.nested("state")?)?,
+        done: bag.get("done")?,
+        curve: bag.get("curve")?,
+        memo: bag.f32("memo")?,
+        starts: bag.get("starts")?,
+        best,
+    };
+    Ok(Some((run, bag.get("seconds")?)))
+}
