@@ -28,6 +28,8 @@ const THIRD: usize = 3;
 const WARM: [usize; 2] = [60, 30];
 /// Least rows for each atom in the smaller part: fewer tell too little of the whole.
 const ROWS_PER_ATOM: usize = 8;
+/// Singular vectors are exact where one side has no more numbers than this.
+const SHORT: usize = 1024;
 /// Numbers of a sample at most.
 const NUMBERS: usize = 1 << 26;
 
@@ -78,11 +80,17 @@ pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> 
 /// The state before the first pass. Where there are many rows for each atom, the atoms are those of a fit of some of them, which
 /// costs a few passes and saves many; that fit ends on the true data like any other.
 pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
-    if warm_rows(how, shape).is_none() || sample.rows() / THIRD < ROWS_PER_ATOM * how.k {
-        return cold(how, sample, shape, restart);
+    let filled = sample.values().iter().filter(|v| **v != 0.0).count() as f64 / sample.rows().max(1) as f64;
+    let part = sample.rows();
+    if warm_rows(how, shape).is_none()
+        || part / THIRD < ROWS_PER_ATOM * how.k
+        || 2.0 * cost(how, filled, part, shape.cols) > cost(how, filled, shape.rows, shape.cols)
+    {
+        return Ok(NmfState { sweeps: sweeps(how, filled, shape), ..cold(how, sample, shape, restart)? });
     }
     let small = sample.every(THIRD);
     let mut state = cold(how, &small, shape, restart)?;
+    state.sweeps = sweeps(how, filled, shape);
     for (rows, passes) in [(&small, WARM[0]), (sample, WARM[1])] {
         let mut memo = vec![0f32; rows.rows() * how.memo().width()];
         let mut best = f64::INFINITY;
@@ -96,10 +104,35 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
             }
             best = progress.loss;
         }
-        state = NmfState { pass: 0, pace: Pace::default(), at: Mat::default(), warm: true, first_gradient: 0.0, ..state };
+        state = NmfState {
+            sweeps: sweeps(how, filled, shape),
+            pass: 0,
+            pace: Pace::default(),
+            at: Mat::default(),
+            warm: true,
+            first_gradient: 0.0,
+            ..state
+        };
         state.derive();
     }
     Ok(state)
+}
+
+/// Flops of a pass over rows with so many numbers other than 0 each.
+fn cost(how: &Nmf, filled: f64, rows: usize, cols: usize) -> f64 {
+    let k = how.k as f64;
+    4.0 * filled * rows as f64 * k + 2.0 * (how.sweeps * (rows + cols)) as f64 * k * k
+}
+
+/// Sweeps over the weights and over the atoms in each pass: about as many as cost no more than the product that they follow
+/// (Gillis & Glineur 2012), and no more than asked for. They follow from the numbers other than 0, so that sparse and dense
+/// rows of the same data take the same way. Plain coordinate descent takes all that were asked for.
+fn sweeps(how: &Nmf, filled: f64, shape: Shape) -> [usize; 2] {
+    if how.way() != NmfSolver::Accelerated {
+        return [how.sweeps; 2];
+    }
+    let each = |filled: f64| how.sweeps.min(1 + (filled / how.k as f64) as usize);
+    [each(filled), each(filled * shape.rows as f64 / shape.cols as f64)]
 }
 
 /// The state before the first pass, from a start of its own.
@@ -152,6 +185,7 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         rows: shape.rows as u64,
         warm: false,
         first_gradient: 0.0,
+        sweeps: [how.sweeps; 2],
     };
     if how.solver == NmfSolver::LeeSeung {
         state.unit_sums();
@@ -195,7 +229,7 @@ pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
 /// H (k×d) and the projection (d×k) from which weights follow, both for the data times `scale`.
 fn nndsvd(x: &Rows, k: usize, scale: f32, seed: u64) -> Result<(Mat, Mat)> {
     let (n, d) = (x.rows(), x.cols());
-    let (values, v) = linalg::svd_top(x, k, seed)?;
+    let (values, v) = if n.min(d) <= SHORT { linalg::svd_top(x, k, seed)? } else { leading(x, k, seed)? };
     let (mut h, mut project) = (Mat::zeros(k, d), Mat::zeros(k, d));
     let xv = linalg::rows_times_t(x, &v);
     let norm = |v: &mut dyn Iterator<Item = f32>| v.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
@@ -225,6 +259,63 @@ fn nndsvd(x: &Rows, k: usize, scale: f32, seed: u64) -> Result<(Mat, Mat)> {
         }
     }
     Ok((h, project.transpose()))
+}
+
+/// The k leading singular values of rows, about, and their right vectors (k×d): a random range, improved by two power steps
+/// (Halko, Martinsson & Tropp 2011, algorithm 4.4), all in f32 products.
+fn leading(x: &Rows, k: usize, seed: u64) -> Result<(Vec<f64>, Mat)> {
+    const EXTRA: usize = 10;
+    const STEPS: usize = 2;
+    let (n, d) = (x.rows(), x.cols());
+    let l = (k + EXTRA).min(n).min(d);
+    let scale = 1.0 / (x.values().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / (n * d) as f64).sqrt().max(1e-300);
+    let times = |z: &[f32]| {
+        let z = Packed::new(z, l);
+        let mut y = vec![0f32; n * l];
+        let take = super::take(n);
+        y.par_chunks_mut(take * l).enumerate().for_each(|(i, y)| {
+            product::rows_times(y, &x.slice(i * take, i * take + y.len() / l), &z);
+            y.iter_mut().for_each(|y| *y = (f64::from(*y) * scale) as f32);
+        });
+        y
+    };
+    let mut z = vec![0f32; d * l];
+    z.par_chunks_exact_mut(l).enumerate().for_each(|(j, z)| {
+        let mut r = rng(seed, stream::INIT, (1 << 63) + j as u64);
+        z.iter_mut().for_each(|z| *z = r.normal() as f32);
+    });
+    let mut y = times(&z);
+    for _ in 0..STEPS {
+        orthonormalise(&mut y, l)?;
+        let mut sums = vec![0f64; d * l];
+        product::add_transposed(&mut sums, x, &y, l, scale);
+        z.iter_mut().zip(&sums).for_each(|(z, &s)| *z = s as f32);
+        orthonormalise(&mut z, l)?;
+        y = times(&z);
+    }
+    let mut gram = vec![0f64; l * l];
+    product::add_gram(&mut gram, &y, l);
+    let (squares, turn) = linalg::eigh(&gram, l)?;
+    let turn = Mat { rows: k, cols: l, data: turn[..k].concat().iter().map(|&v| v as f32).collect() };
+    let v = linalg::rows_times_t(&Rows::dense(l, &z), &turn).transpose();
+    Ok((squares[..k].iter().map(|s| s.max(0.0).sqrt() / scale).collect(), v))
+}
+
+/// Makes the columns of y (n×l) orthonormal, by the eigenvectors of their Gram matrix; directions that f32 can't tell from nothing
+/// become zeros.
+fn orthonormalise(y: &mut Vec<f32>, l: usize) -> Result<()> {
+    const NOTHING: f64 = 1e-7;
+    let mut gram = vec![0f64; l * l];
+    product::add_gram(&mut gram, y, l);
+    let (values, vectors) = linalg::eigh(&gram, l)?;
+    let mut turn = Mat::zeros(l, l);
+    for (a, (value, vector)) in values.iter().zip(&vectors).enumerate() {
+        if *value > NOTHING * values[0] && *value > 0.0 {
+            turn.row_mut(a).iter_mut().zip(vector).for_each(|(t, v)| *t = (v / value.sqrt()) as f32);
+        }
+    }
+    *y = linalg::rows_times_t(&Rows::dense(l, y), &turn).data;
+    Ok(())
 }
 
 fn random(row: &mut [f32], seed: u64, stream: u64, number: u64, size: f64) {

@@ -52,7 +52,7 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
     let effort = match solver {
         _ if !kept => ALONE,
         _ if fresh && state.warm => Effort { sweeps: how.sweeps.max(COLD), tol: 1e-4 },
-        _ => Effort { sweeps: how.sweeps, tol: 0.0 },
+        _ => Effort { sweeps: state.sweeps[0], tol: 0.0 },
     };
     // What multiplies has its L1 in the denominator.
     let pull = if solver == NmfSolver::Mu { 0.0 } else { l1 };
@@ -161,7 +161,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     } else {
         let ww = with_diagonal(&as_f32(&s.ww), k, l2 as f32);
         let problem = Quadratic::new(k, &ww, FLOOR);
-        let effort = Effort { sweeps: how.sweeps, tol: 0.0 };
+        let effort = Effort { sweeps: state.sweeps[1], tol: 0.0 };
         let take = take(d);
         let mut visited = vec![0f32; d];
         let pieces = h.data.par_chunks_mut(take * k).zip(s.xw.par_chunks(take * k)).zip(visited.par_chunks_mut(take));

@@ -38,6 +38,8 @@ pub struct NmfState {
     pub(super) likelihood: Option<f64>,
     /// The atoms are good already, from a fit of some of the rows: weights start from nothing and are solved for.
     pub(super) warm: bool,
+    /// Coordinate sweeps a pass over the weights and over the atoms.
+    pub(super) sweeps: [usize; 2],
     /// Σ|projected gradient| of the first pass.
     pub(super) first_gradient: f64,
     /// Where NNDSVD takes a row's first weights from (d×k); empty for other starts, and after the first pass.
@@ -127,6 +129,7 @@ impl State for NmfState {
         bag.put("pace", self.pace);
         bag.put("rows", self.rows);
         bag.put("warm", self.warm);
+        bag.put("sweeps", self.sweeps);
         bag.put_f64("first_gradient", &[self.first_gradient]);
         bag.put_f64("weight", &self.weight);
         bag.put_f64("units", &[f64::from(self.scale), self.mean]);
@@ -159,6 +162,7 @@ impl State for NmfState {
             pace: bag.get("pace")?,
             rows: bag.get("rows")?,
             warm: bag.get("warm")?,
+            sweeps: bag.get("sweeps")?,
             first_gradient: bag.f64("first_gradient")?.first().copied().unwrap_or_default(),
         };
         state.derive();
