@@ -17,13 +17,19 @@
 //! their first pass the weights stay as they started: after p passes the atoms have had p iterations, and the loss is
 //! that of p − 1 whole ones.
 //!
+//! The default, [`NmfSolver::Accelerated`], extrapolates both factors from pass to pass and steps back to the best pair when the loss
+//! would rise: 3 to 6 times fewer passes than [`NmfSolver::Cd`] on faces. Where rows are many it starts from a fit of a quarter of
+//! them, and always ends on all of the data. It can end in another local optimum than plain coordinate descent, a few parts in
+//! a thousand better or worse.
+//!
 //! Zeros are absorbing for products: multiplicative solvers started from plain [`NmfInit::Nndsvd`], which is full of zeros, end far
 //! from where they end otherwise (relative error .28 instead of .21 on the faces of the 1999 paper). Use
 //! [`NmfInit::Nndsvda`] or [`NmfInit::Random`] with them.
 //!
 //! Cost of a pass: 4ndk flops (divergence: 8ndk; sparse rows: for each stored entry in place of each nd) and a few k² for every row
-//! and column. Memory: the sums (d×k, f64), twice the atoms, and k numbers a row between passes. HALS can do without those:
-//! it then solves every row to a tolerance in every pass, which costs more and ends at another, equally good answer.
+//! and column. Memory: the sums (d×k, f64), a few times the atoms, and k numbers a row between passes, 3k for the default.
+//! Coordinate descent can do without those: it then solves every row to a tolerance in every pass, which costs more and ends at
+//! another, equally good answer.
 //!
 //! ```
 //! use mereo::{Model, Nmf, fold, source::Memory, Mat};
