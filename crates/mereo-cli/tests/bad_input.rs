@@ -361,7 +361,7 @@ fn a_kill_in_the_middle_of_a_checkpoint_write() {
     p.npy("data.npy", 20_000, 4, |i, j| ((i * 31 + j * 17) % 97) as f32 + ((i * j) % 13) as f32);
     let fit = "fit nmf data.npy -k 40 --sweeps 1 --init random --tol 0 --max-passes 60 --every 0";
     p.ok(&format!("{fit} -o straight"));
-    let half = |p: &Place| p.names().into_iter().filter(|n| n.ends_with(".part")).count();
+    let half = |p: &Place| p.names().into_iter().filter(|n| Path::new(n).extension().is_some_and(|e| e == "part")).count();
     let mut killed = 0;
     for attempt in 0..60 {
         let mut child = place::start(&p, &format!("{fit} -o old.mereo --resume --checkpoint kept"));

@@ -70,7 +70,7 @@ pub struct Vq {
     pub max_passes: usize,
     /// Movement of the centres at which a fit ends, as a share of the mean variance of a column.
     pub tol: f64,
-    /// Rows that the start looks at; by itself 16 k, and at least 8192.
+    /// Rows that the start looks at; by itself 64 k, and at least 8192.
     pub sample: Option<usize>,
     /// Seed of the start.
     pub seed: u64,
@@ -224,7 +224,7 @@ impl Method for Vq {
         }
         match self.sample {
             Some(m) if m < self.k => Err(Error::parameter(format!(
-                "a sample of {m} rows can't start k = {} cells; give a sample of k or more, better 16 k",
+                "a sample of {m} rows can't start k = {} cells; give a sample of k or more, better 64 k",
                 self.k
             ))),
             _ => Ok(()),
@@ -248,7 +248,7 @@ impl Method for Vq {
     }
 
     fn sample(&self, shape: Shape) -> usize {
-        self.sample.unwrap_or((16 * self.k).max(8192)).min(shape.rows)
+        self.sample.unwrap_or((64 * self.k).max(8192)).min(shape.rows)
     }
 
     fn accept(&self, x: &Rows, first: u64) -> Result<()> {

@@ -129,7 +129,8 @@ fn spectrum(n: usize, d: usize, length: impl Fn(usize) -> f64) -> Mat {
 /// Variances to 1e-5 of the largest; cosines of the axes to 1e-5 of 1, since the squares of neighbouring lengths are apart.
 #[test]
 fn the_randomised_solver_finds_what_the_exact_one_does() {
-    let spectra: [(&str, fn(usize) -> f64); 3] = [
+    type Spectrum = (&'static str, fn(usize) -> f64);
+    let spectra: [Spectrum; 3] = [
         ("by a fifth each", |j| 0.8f64.powf(j as f64)),
         ("as 1/j", |j| 1.0 / (1.0 + j as f64)),
         ("as 1/√j", |j| 1.0 / (1.0 + j as f64).sqrt()),

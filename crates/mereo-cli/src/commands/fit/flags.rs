@@ -73,7 +73,7 @@ pub struct VqFlags {
     /// Stop when the centres move by no more than this share of a column's mean variance; 0 runs to --max-passes.
     #[arg(long, value_name = "SHARE", default_value_t = Vq::default().tol)]
     pub tol: f64,
-    /// Rows that the start (greedy k-means++) looks at [default: 16 for each atom, and at least 8192].
+    /// Rows that the start (greedy k-means++) looks at [default: 64 for each atom, and at least 8192].
     #[arg(long, value_name = "ROWS")]
     pub sample: Option<usize>,
     /// Seed of all randomness; the same seed gives the same bytes.
