@@ -13,8 +13,11 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
         super::init::weights(how, state, x, first, w);
     }
     let factors = Factors::new(state, x);
-    if !(fresh && how.way() == NmfSolver::LeeSeung) {
+    if !(fresh && how.unit_sums()) {
         factors.weights(x, w);
+        if how.way() == NmfSolver::Local {
+            w.par_iter_mut().for_each(|w| *w = w.sqrt());
+        }
     }
     into.sums[3] += factors.add_atoms(&mut into.xw, x, w);
     (0..how.k).for_each(|a| into.ww[a] += column_sum(w, how.k, a));
@@ -25,13 +28,22 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     let k = how.k;
     let scale = f64::from(state.scale);
     let [_, total, constant] = state.totals;
-    let loss = (constant + s.sums[3]).max(0.0);
+    let mut loss = constant + s.sums[3];
+    if how.way() == NmfSolver::Local {
+        // Of the weights times the one factor that suits all of them best.
+        let whole: f64 = s.ww.iter().zip(&state.sums).map(|(w, h)| w * h).sum();
+        loss += total - whole - if whole > 0.0 { total * (total / whole).ln() } else { 0.0 };
+    }
+    let loss = loss.max(0.0);
     // x·ln(wh) of the data itself is less by ln(scale), and all of it by the scale.
     state.likelihood = Some(-(s.sums[3] + total * scale.ln()) / scale);
     state.weight.clone_from(&s.ww);
-    let unit = how.way() == NmfSolver::LeeSeung;
+    let unit = how.unit_sums();
     state.h.data.par_chunks_mut(k).zip(s.xw.par_chunks(k)).for_each(|(h, xw)| {
-        for ((h, &above), &below) in h.iter_mut().zip(xw).zip(&s.ww) {
+        // nsNMF: an atom learns from the weights that reach it, (WS)ᵀQ.
+        let shared = how.theta * xw.iter().sum::<f64>() / k as f64;
+        for ((h, &above), &below) in h.iter_mut().zip(xw).zip(&s.ww).skip(how.fixed) {
+            let above = (1.0 - how.theta) * above + shared;
             let below = if unit { 1.0 } else { below };
             // An atom that no row uses has nothing to learn from.
             if below > 0.0 {
@@ -43,6 +55,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     if unit {
         state.unit_sums();
     }
+    state.smooth(how.theta);
     state.derive();
     Progress { loss: loss / s.sums[4] / scale, ..Progress::default() }
 }

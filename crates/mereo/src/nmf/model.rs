@@ -2,6 +2,7 @@
 
 use super::hals::{Effort, Quadratic};
 use super::product::{self, Packed};
+use super::state::smoothed;
 use super::{NmfLoss, as_f32, encode, gram, take};
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};
@@ -27,12 +28,16 @@ pub struct NmfModel {
     pub l1: Vec<f32>,
     /// L2 of each atom's weight, the same with ½w² (k).
     pub l2: Vec<f32>,
+    /// nsNMF's θ: rows ≈ codes · S · parts, S = (1 − θ)·I + θ/k; 0 for rows ≈ codes · parts.
+    pub theta: f64,
     /// See [`Nmf::encode_tol`](super::Nmf::encode_tol).
     pub encode_tol: f64,
     /// See [`Nmf::encode_max`](super::Nmf::encode_max).
     pub encode_max: usize,
     /// Hᵀ, to multiply rows by (d×k).
     turned: std::sync::Arc<Packed>,
+    /// S·H (k×d), which codes are of, where θ is not 0.
+    mixed: Option<Mat>,
     /// H·Hᵀ (k×k), with L2 on its diagonal.
     gram: Vec<f32>,
     /// Σ_j H (k).
@@ -45,15 +50,25 @@ impl NmfModel {
         loss: NmfLoss,
         likelihood: Option<f64>,
         (l1, l2): (Vec<f32>, Vec<f32>),
-        encode_tol: f64,
-        encode_max: usize,
+        theta: f64,
+        (encode_tol, encode_max): (f64, usize),
     ) -> Self {
-        let turned = parts.transpose();
+        let mut turned = parts.transpose();
+        let mixed = (theta > 0.0).then(|| {
+            turned.data.par_chunks_mut(parts.rows.max(1)).for_each(|h| smoothed(h, theta));
+            turned.transpose()
+        });
         let mut gram = as_f32(&gram(&turned));
         l2.iter().enumerate().for_each(|(a, l2)| gram[a * parts.rows + a] += l2);
-        let sums = (0..parts.rows).map(|a| parts.row(a).iter().map(|&v| f64::from(v)).sum()).collect();
+        let of = mixed.as_ref().unwrap_or(&parts);
+        let sums = (0..of.rows).map(|a| of.row(a).iter().map(|&v| f64::from(v)).sum()).collect();
         let turned = std::sync::Arc::new(Packed::new(&turned.data, parts.rows));
-        Self { parts, loss, likelihood, l1, l2, encode_tol, encode_max, turned, gram, sums }
+        Self { parts, loss, likelihood, l1, l2, theta, encode_tol, encode_max, turned, mixed, gram, sums }
+    }
+
+    /// What codes are multiplied by (k×d): the parts, or S times them.
+    fn superposed(&self) -> &Mat {
+        self.mixed.as_ref().unwrap_or(&self.parts)
     }
 
     /// Reads what [`Model::save`] wrote.
@@ -68,7 +83,8 @@ impl NmfModel {
                 penalty.0.len()
             )));
         }
-        Ok(Self::new(parts, bag.get("loss")?, likelihood, penalty, bag.get("encode_tol")?, bag.get("encode_max")?))
+        let effort = (bag.get("encode_tol")?, bag.get("encode_max")?);
+        Ok(Self::new(parts, bag.get("loss")?, likelihood, penalty, bag.get("theta")?, effort))
     }
 }
 
@@ -88,7 +104,7 @@ impl Model for NmfModel {
         let k = self.parts.rows;
         if self.loss == NmfLoss::KullbackLeibler {
             source::check_nonnegative(x, 0, "the divergence is of numbers of at least 0; shift or rescale the rows")?;
-            return Ok(Codes::Dense(encode::divergence(x, &self.parts, &self.sums, self.encode_tol, self.encode_max)));
+            return Ok(Codes::Dense(encode::divergence(x, self.superposed(), &self.sums, self.encode_tol, self.encode_max)));
         }
         let mut w = Mat::zeros(x.rows(), k);
         let problem = Quadratic::new(k, &self.gram, 0.0);
@@ -104,7 +120,7 @@ impl Model for NmfModel {
     }
 
     fn decode(&self, z: &Codes) -> Result<Mat> {
-        z.times(&self.parts)
+        z.times(self.superposed())
     }
 
     fn save(&self, bag: &mut Bag) {
@@ -113,6 +129,7 @@ impl Model for NmfModel {
         bag.put_f32("l1", &self.l1);
         bag.put_f32("l2", &self.l2);
         bag.put_f64("likelihood", self.likelihood.as_slice());
+        bag.put("theta", self.theta);
         bag.put("encode_tol", self.encode_tol);
         bag.put("encode_max", self.encode_max);
     }

@@ -61,9 +61,9 @@ pub(super) struct Factors<'a> {
 impl<'a> Factors<'a> {
     /// Packs the atoms of a state; sparse rows need only one orientation.
     pub fn new(state: &'a NmfState, x: &Rows) -> Self {
-        let turned = Packed::new(&state.h.data, state.h.cols);
+        let turned = Packed::new(&state.at().data, state.h.cols);
         let atoms = match x {
-            Rows::Dense(_) => Packed::new(&state.h.transpose().data, state.h.rows),
+            Rows::Dense(_) => Packed::new(&state.at().transpose().data, state.h.rows),
             Rows::Sparse(_) => Packed::new(&[], state.h.rows),
         };
         Self { state, turned, atoms }
@@ -117,7 +117,7 @@ impl<'a> Factors<'a> {
         let k = self.turned.cols;
         let (columns, values) = x.row(i);
         columns.iter().zip(values).map(move |(&j, &x)| {
-            let wh = dot(w, &self.state.h.data[j as usize * k..][..k]).max(LEAST);
+            let wh = dot(w, &self.state.at().data[j as usize * k..][..k]).max(LEAST);
             let x = x * self.state.scale;
             (x / wh, f64::from(x) * ln(wh))
         })

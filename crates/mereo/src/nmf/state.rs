@@ -68,6 +68,14 @@ impl NmfState {
         if self.at.data.is_empty() { &self.h } else { &self.at }
     }
 
+    /// nsNMF: the next pass is taken at the smoothed atoms S·H.
+    pub(super) fn smooth(&mut self, theta: f64) {
+        if theta > 0.0 {
+            self.at = self.h.clone();
+            self.at.data.par_chunks_mut(self.h.cols).for_each(|h| smoothed(h, theta));
+        }
+    }
+
     /// Brings what follows from the atoms of the next pass up to date.
     pub(super) fn derive(&mut self) {
         self.gram = as_f32(&gram(self.at()));
@@ -96,19 +104,19 @@ impl NmfState {
         });
     }
 
-    /// The atoms (k×d), of unit norm (squared error) or unit sum (divergence), by falling share in the data, and what each was
+    /// The atoms (k×d), of unit norm (squared error) or unit sum (divergence), the fixed ones first and the others by falling share in the data, and what each was
     /// divided by, in the units of the data.
-    pub(super) fn atoms(&self, loss: NmfLoss) -> (Mat, Vec<f64>) {
+    pub(super) fn atoms(&self, how: &Nmf) -> (Mat, Vec<f64>) {
         let mut h = self.h.transpose();
-        h.data.iter_mut().for_each(|v| *v = if *v <= FLOOR { 0.0 } else { *v });
-        let size = |row: &[f32]| match loss {
+        h.data.iter_mut().for_each(|v| *v = if v.abs() <= FLOOR { 0.0 } else { *v });
+        let size = |row: &[f32]| match how.minimised() {
             NmfLoss::Squared => linalg::dot(row, row).sqrt(),
             _ => row.iter().map(|&v| f64::from(v)).sum(),
         };
         let sizes: Vec<f64> = (0..h.rows).map(|a| size(h.row(a))).collect();
         let share = |a: usize| sizes[a] * self.weight[a];
         let mut order: Vec<usize> = (0..h.rows).collect();
-        order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
+        order[how.fixed..].sort_by(|&a, &b| share(b).total_cmp(&share(a)));
         let mut atoms = Mat::zeros(h.rows, h.cols);
         for (to, &from) in order.iter().enumerate().filter(|(_, from)| sizes[**from] > 0.0) {
             let unit = 1.0 / sizes[from];
@@ -164,6 +172,12 @@ impl State for NmfState {
         state.derive();
         Ok(state)
     }
+}
+
+/// Numbers of one row or column on all atoms, times S = (1 − θ)·I + θ/k.
+pub(super) fn smoothed(v: &mut [f32], theta: f64) {
+    let shared = theta * v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len() as f64;
+    v.iter_mut().for_each(|v| *v = ((1.0 - theta) * f64::from(*v) + shared) as f32);
 }
 
 /// L1 and L2 that belong to a penalty α of data that was multiplied by `scale`, and both factors by its root: half the squared
