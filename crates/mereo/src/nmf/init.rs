@@ -54,7 +54,10 @@ fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
 pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> {
     let k = how.k;
     match (how.init, &how.given) {
-        (NmfInit::Random, _) => Ok(()),
+        (NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) if k > n => Err(Error::parameter(format!(
+            "k = {k} exceeds the {n} rows, of which this start makes atoms; lower k, or use init = random"
+        ))),
+        (NmfInit::Random | NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) => Ok(()),
         (NmfInit::Given, None) => {
             Err(Error::parameter(format!("init = given needs `given`, the first {k} atoms of {d} columns")))
         }
@@ -71,10 +74,6 @@ pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> 
             ))),
             None => Ok(()),
         },
-        (NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) if k > n => Err(Error::parameter(format!(
-            "k = {k} exceeds the {n} rows, of which this start makes atoms; lower k, or use init = random"
-        ))),
-        (NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) => Ok(()),
         _ if k > n.min(d) => Err(Error::parameter(format!(
             "k = {k} exceeds the {} singular vectors of data of {n} rows and {d} columns; lower k, or use init = random",
             n.min(d)

@@ -207,7 +207,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
         state.h = h;
         let done = how.tol > 0.0 && best - objective <= how.tol * best;
         state.gram = if state.at.data.is_empty() { as_f32(&gram) } else { as_f32(&super::gram(&state.at)) };
-        Progress { loss: objective / unit, done: done && best.is_finite(), gradient }
+        Progress { loss: objective / unit, done: done && best < f64::MAX, gradient }
     } else {
         state.pace.back();
         state.at = Mat::default();
