@@ -21,6 +21,11 @@
 //! from where they end otherwise (relative error .28 instead of .21 on the faces of the 1999 paper). Use
 //! [`NmfInit::Nndsvda`] or [`NmfInit::Random`] with them.
 //!
+//! Beside plain NMF: atoms of a given sparseness (NMFSC), apart from each other, of small volume, smooth over an image's pixels, signed
+//! (semi-NMF), or partly fixed, for the squared error; nsNMF and local NMF for the divergence; and atoms that are rows of the data
+//! (separable NMF). Each is a field of [`Nmf`] or an [`NmfSolver`]. nsNMF of the squared error is left out: its atoms
+//! have no length of their own, so that the smoothing could be scaled away.
+//!
 //! Cost of a pass: 4ndk flops (divergence: 8ndk; sparse rows: for each stored entry in place of each nd) and a few k² for every row
 //! and column. Memory: the sums (d×k, f64), twice the atoms, and k numbers a row between passes. HALS can do without those:
 //! it then solves every row to a tolerance in every pass, which costs more and ends at another, equally good answer.

@@ -412,6 +412,59 @@ fn exact_steps_are_the_best_there_are() {
     }
 }
 
+/// Zero rows and columns, one number alone, copies of one row, huge and tiny values: a finite answer, or an error in words.
+#[test]
+fn hard_data_ends_well() {
+    let mut r = rng(1, 0, 0);
+    let plain = Mat { rows: 12, cols: 9, data: (0..108).map(|_| r.uniform() as f32).collect() };
+    let scaled = |by: f32| Mat { data: plain.data.iter().map(|v| v * by).collect(), ..plain };
+    let gaps = |i: usize| if i / 9 < 3 || i % 9 == 4 { 0.0 } else { plain.data[i] };
+    let data = [
+        ("zero rows and columns", Mat { data: (0..108).map(gaps).collect(), ..plain }),
+        ("zeros", Mat::zeros(12, 9)),
+        ("one number", Mat { data: (0..108).map(|i| f32::from(u8::from(i == 40))).collect(), ..plain }),
+        ("one row over and over", Mat { data: (0..108).map(|i| plain.data[i % 9]).collect(), ..plain }),
+        ("huge", scaled(1e29)),
+        ("tiny", scaled(1e-20)),
+    ];
+    let base = Nmf { k: 4, max_passes: 30, ..Nmf::default() };
+    let kl = NmfLoss::KullbackLeibler;
+    let ways = [
+        Nmf { sparse_atoms: Some(0.5), ..base.clone() },
+        Nmf { sparse_atoms: Some(1.0), sparse_codes: Some(0.0), ..base.clone() },
+        Nmf { sparse_codes: Some(0.5), ..base.clone() },
+        Nmf { orthogonal: 0.1, ..base.clone() },
+        Nmf { volume: 0.1, ..base.clone() },
+        Nmf { smooth: 0.1, image: Some((3, 3)), ..base.clone() },
+        Nmf { smooth: 0.1, image: Some((1, 9)), signed: true, ..base.clone() },
+        Nmf { signed: true, ..base.clone() },
+        Nmf { solver: NmfSolver::Exact, ..base.clone() },
+        Nmf { solver: NmfSolver::Separable, init: NmfInit::Spa, ..base.clone() },
+        Nmf { solver: NmfSolver::Separable, init: NmfInit::Snpa, ..base.clone() },
+        Nmf { init: NmfInit::KMeans, ..base.clone() },
+        Nmf { loss: kl, theta: 0.5, ..base.clone() },
+        Nmf { loss: kl, solver: NmfSolver::Local, ..base.clone() },
+    ];
+    let mut ended = 0;
+    for (name, x) in &data {
+        for how in &ways {
+            let what = format!("{name}: {how:?}");
+            match fit(how, &Memory::from(x), Options::default()) {
+                Ok(f) => {
+                    ended += 1;
+                    assert!(f.curve.iter().all(|p| p.loss.is_finite()), "{what}: {:?}", last(&f));
+                    assert!(f.model.parts.data.iter().all(|v| v.is_finite()), "{what}");
+                    let z = f.model.encode(&x.view()).expect("encode");
+                    assert!(z.to_mat().data.iter().all(|v| v.is_finite() && *v >= 0.0), "{what}");
+                }
+                // Too few corners.
+                Err(e) => assert!(e.to_string().contains("lower k to"), "{what}: {e}"),
+            }
+        }
+    }
+    assert!(ended >= data.len() * ways.len() - 12, "{ended}");
+}
+
 /// The MIT-CBCL faces (2429×361) as the targets were measured, or `None` after saying so.
 fn cbcl() -> Option<Mat> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");

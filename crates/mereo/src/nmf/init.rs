@@ -134,11 +134,11 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
             h
         }
         (NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) => {
-            let mut h = match how.init {
-                NmfInit::KMeans => centres(how, sample, shape, restart)?,
-                init => separable::rows(sample, &separable::corners(sample, k, init == NmfInit::Snpa)?),
+            let (mut h, unit) = match how.init {
+                NmfInit::KMeans => (centres(how, sample, scale, shape, restart)?, 1.0 / root),
+                init => (separable::rows(sample, &separable::corners(sample, k, init == NmfInit::Snpa)?), root),
             };
-            h.data.iter_mut().for_each(|v| *v *= root);
+            h.data.iter_mut().for_each(|v| *v *= unit);
             h
         }
         _ => {
@@ -210,9 +210,16 @@ pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
     });
 }
 
-/// Centres of clusters of these rows (k×d).
-fn centres(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<Mat> {
+/// Centres of clusters of these rows times `scale` (k×d).
+fn centres(how: &Nmf, sample: &Rows, scale: f32, shape: Shape, restart: usize) -> Result<Mat> {
     let vq = Vq { k: how.k, seed: how.seed, ..Vq::default() };
+    let mut scaled = sample.every(1);
+    let values = match &mut scaled {
+        Rows::Dense(x) => x.data.to_mut(),
+        Rows::Sparse(x) => x.values.to_mut(),
+    };
+    values.iter_mut().for_each(|v| *v *= scale);
+    let sample = &scaled;
     vq.accept(sample, 0)?;
     let mut state = vq.init(sample, shape, restart)?;
     let mut memo = vec![0f32; sample.rows() * vq.memo().width()];
