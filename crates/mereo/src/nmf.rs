@@ -10,6 +10,10 @@
 //!   about 1e-7 of the mean of x².
 //! - [`NmfLoss::KullbackLeibler`]: the mean of x·ln(x/wh) − x + wh, the generalised Kullback–Leibler
 //!   divergence, of the pass's weights and the atoms they were found for. The atoms of the next pass are better.
+//! - [`NmfLoss::ItakuraSaito`] and [`NmfLoss::Beta`]: the mean of that divergence, likewise. For β ≤ 0 a zero of the data would
+//!   cost an infinity and is refused.
+//!
+//! Penalties ([`Nmf::alpha_w`], [`Nmf::alpha_h`]) are part of what is reported.
 //!
 //! A pass is one iteration. [`Method::observe`] improves the weights of its rows for fixed H and leaves sums behind;
 //! [`Method::update`] improves H on those alone: with Σwᵀw and Σxᵀw that is coordinate descent (HALS) or Frobenius
@@ -26,7 +30,8 @@
 //! (separable NMF). Each is a field of [`Nmf`] or an [`NmfSolver`]. nsNMF of the squared error is left out: its atoms
 //! have no length of their own, so that the smoothing could be scaled away.
 //!
-//! Cost of a pass: 4ndk flops (divergence: 8ndk; sparse rows: for each stored entry in place of each nd) and a few k² for every row
+//! Cost of a pass: 4ndk flops (Kullback–Leibler: 8ndk, other divergences 12ndk; sparse rows: for each stored entry in place of each nd,
+//! but for divergences other than Kullback–Leibler, which need every wh: there sparse rows are made dense, a few hundred at a time) and a few k² for every row
 //! and column. Memory: the sums (d×k, f64), twice the atoms, and k numbers a row between passes. HALS can do without those:
 //! it then solves every row to a tolerance in every pass, which costs more and ends at another, equally good answer.
 //!
@@ -295,7 +300,7 @@ const LARGEST: f32 = 1e30;
 impl Nmf {
     /// The solver that is used, with `auto` resolved.
     fn way(&self) -> NmfSolver {
-        match (self.solver, self.loss) {
+        match (self.solver, NmfLoss::from(self.loss.beta())) {
             (NmfSolver::Auto, NmfLoss::Squared) if self.tied() => NmfSolver::Cd,
             (NmfSolver::Auto, NmfLoss::Squared) => NmfSolver::Accelerated,
             (NmfSolver::Auto, NmfLoss::KullbackLeibler) if self.theta > 0.0 => NmfSolver::LeeSeung,
@@ -316,7 +321,7 @@ impl Nmf {
 
     /// The loss that is minimised: the solvers of atoms that sum to one have their own.
     fn minimised(&self) -> NmfLoss {
-        if self.unit_sums() { NmfLoss::KullbackLeibler } else { self.loss }
+        if self.unit_sums() { NmfLoss::KullbackLeibler } else { NmfLoss::from(self.loss.beta()) }
     }
 }
 
@@ -359,13 +364,21 @@ impl Method for Nmf {
         if !(0.0..=1.0).contains(&self.l1_ratio) {
             return Err(Error::parameter(format!("l1_ratio = {} must lie between 0 (L2) and 1 (L1)", self.l1_ratio)));
         }
-        if !matches!(self.solver, NmfSolver::Auto) && !self.multiplies() && self.loss != NmfLoss::Squared {
+        if !matches!(self.solver, NmfSolver::Auto) && !self.multiplies() && self.minimised() != NmfLoss::Squared {
             return Err(Error::parameter(format!(
                 "this solver is for loss = squared, not {}; set solver to mu or auto",
                 self.loss
             )));
         }
         constraint::check(self, shape)?;
+        if !self.loss.beta().is_finite() {
+            return Err(Error::parameter(format!("loss = {} is no β-divergence; give a finite β", self.loss)));
+        }
+        if self.unit_sums() && (self.alpha_w > 0.0 || self.alpha_h > 0.0) {
+            return Err(Error::parameter(
+                "rules for atoms that sum to one know no penalties; set alpha_w and alpha_h to 0, or solver to mu",
+            ));
+        }
         init::check(self, shape)
     }
 
@@ -394,6 +407,7 @@ impl Method for Nmf {
         if !self.signed {
             source::check_nonnegative(x, first, why)?;
         }
+        divergence::check_zeros(self.minimised(), x, first)?;
         let largest =
             x.values().par_chunks(1 << 16).map(|c| c.iter().fold(0f32, |m, &v| m.max(v.abs()))).reduce(|| 0.0, f32::max);
         if largest > LARGEST {
@@ -410,15 +424,18 @@ impl Method for Nmf {
 
     fn zero(&self, state: &NmfState) -> NmfStats {
         let (d, k) = (state.h.rows, state.h.cols);
-        let pairs = if self.minimised() == NmfLoss::Squared { k * k } else { k };
-        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], sums: [0.0; 7] }
+        let loss = self.minimised();
+        let pairs = if loss == NmfLoss::Squared { k * k } else { divergence::sums(self, d) };
+        let apart = if matches!(loss, NmfLoss::Squared | NmfLoss::KullbackLeibler) { 0 } else { k };
+        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7] }
     }
 
     fn observe(&self, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], into: &mut NmfStats) -> Result<()> {
         let loss = self.minimised();
         if state.pass == 0 {
-            let totals = totals(x, f64::from(state.scale), loss == NmfLoss::KullbackLeibler);
-            into.sums.iter_mut().zip(totals).for_each(|(s, t)| *s += t);
+            let [squares, sum] = totals(x, f64::from(state.scale));
+            let constant = if loss == NmfLoss::Squared { 0.0 } else { divergence::constant(loss, x, state.scale) };
+            into.sums.iter_mut().zip([squares, sum, constant]).for_each(|(s, t)| *s += t);
         }
         into.sums[4] += (x.rows() * x.cols()) as f64;
         match (loss, self.sparse_codes) {
@@ -465,15 +482,13 @@ fn as_f32(v: &[f64]) -> Vec<f32> {
     v.iter().map(|&v| v as f32).collect()
 }
 
-/// Σx², Σx, and if asked for Σ x·ln x − x, of the data times `scale`.
-fn totals(x: &Rows, scale: f64, logs: bool) -> [f64; 3] {
-    let parts = x.values().par_chunks(1 << 14).map(|c| {
-        c.iter()
-            .map(|&v| f64::from(v) * scale)
-            .filter(|v| *v != 0.0)
-            .fold([0.0; 3], |[squares, sum, log], v| [squares + v * v, sum + v, if logs { log + v * v.ln() - v } else { 0.0 }])
-    });
-    parts.collect::<Vec<_>>().iter().fold([0.0; 3], |t, p| [t[0] + p[0], t[1] + p[1], t[2] + p[2]])
+/// Σx² and Σx of the data times `scale`.
+fn totals(x: &Rows, scale: f64) -> [f64; 2] {
+    let parts = x
+        .values()
+        .par_chunks(1 << 14)
+        .map(|c| c.iter().map(|&v| f64::from(v) * scale).fold([0.0; 2], |[squares, sum], v| [squares + v * v, sum + v]));
+    parts.collect::<Vec<_>>().iter().fold([0.0; 2], |t, p| [t[0] + p[0], t[1] + p[1]])
 }
 
 /// Sum of a column of a matrix with k columns.

@@ -65,7 +65,7 @@ pub(super) fn check(how: &Nmf, Shape { rows, cols }: Shape) -> Result<()> {
         return refuse("theta > 0 is of the divergence with atoms that sum to one; set solver to lee-seung".into());
     }
     if how.tied() {
-        if how.loss != NmfLoss::Squared || how.way() != NmfSolver::Cd {
+        if how.minimised() != NmfLoss::Squared || how.way() != NmfSolver::Cd {
             return refuse(
                 "sparse, orthogonal, smooth and signed atoms, their volume, and sparse codes are of the squared error by coordinate \
                  descent; set loss to squared, and solver to cd or auto"

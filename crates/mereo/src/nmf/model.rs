@@ -1,9 +1,11 @@
 //! A fitted NMF.
 
+use super::encode::{self, Encoding};
 use super::hals::{Effort, Quadratic};
+use super::multiplicative::Divergence;
 use super::product::{self, Packed};
 use super::state::smoothed;
-use super::{NmfLoss, as_f32, encode, gram, take};
+use super::{NmfLoss, as_f32, gram, take};
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};
 use crate::model::{self, Codes, Model};
@@ -22,7 +24,7 @@ pub struct NmfModel {
     pub parts: Mat,
     /// What an encoding minimises.
     pub loss: NmfLoss,
-    /// F of Lee & Seung 1999, Σ x·ln(wh) − wh over the data of the fit, at the last pass; divergence only.
+    /// F of Lee & Seung 1999, Σ x·ln(wh) − wh over the data of the fit, at the last pass; Kullback–Leibler only.
     pub likelihood: Option<f64>,
     /// L1 of each atom's weight (k): added to half the squared error, or to the divergence, of a row that is encoded.
     pub l1: Vec<f32>,
@@ -98,13 +100,21 @@ impl Model for NmfModel {
     }
 
     /// The best non-negative weights (n×k) of each row, to [`Nmf::encode_tol`]; a row's weights depend on that row alone. An
-    /// error if a number is negative (divergence), or the columns don't fit.
+    /// error if a number is negative (divergence) or zero (divergence with β ≤ 0), or the columns don't fit.
     fn encode(&self, x: &Rows) -> Result<Codes> {
         model::check_width(x, self.parts.cols)?;
         let k = self.parts.rows;
-        if self.loss == NmfLoss::KullbackLeibler {
+        if self.loss != NmfLoss::Squared {
             source::check_nonnegative(x, 0, "the divergence is of numbers of at least 0; shift or rescale the rows")?;
-            return Ok(Codes::Dense(encode::divergence(x, self.superposed(), &self.sums, self.encode_tol, self.encode_max)));
+            super::divergence::check_zeros(self.loss, x, 0)?;
+            let penalty = (self.l1.as_slice(), self.l2.as_slice());
+            let how = Encoding { atoms: self.superposed(), penalty, tol: self.encode_tol, sweeps: self.encode_max };
+            let kind = Divergence::new(self.loss, 1.0);
+            return Ok(Codes::Dense(if kind.is_kl() {
+                encode::kullback_leibler(x, &how, &self.sums)
+            } else {
+                encode::multiplicative(x, &how, kind)
+            }));
         }
         let mut w = Mat::zeros(x.rows(), k);
         let problem = Quadratic::new(k, &self.gram, 0.0);

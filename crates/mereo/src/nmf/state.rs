@@ -32,9 +32,9 @@ pub struct NmfState {
     pub(super) scale: f32,
     /// Mean of the scaled data, as the sample has it.
     pub(super) mean: f64,
-    /// Of the scaled data, from the first pass: Σx², Σx, Σ x·ln x − x.
+    /// Of the scaled data, from the first pass: Σx², Σx, and the part of the divergence that wh is not in.
     pub(super) totals: [f64; 3],
-    /// F of Lee & Seung 1999, in units of the data; divergence only.
+    /// F of Lee & Seung 1999, in units of the data; Kullback–Leibler only.
     pub(super) likelihood: Option<f64>,
     /// The atoms are good already, from a fit of some of the rows: weights start from nothing and are solved for.
     pub(super) warm: bool,
@@ -47,18 +47,21 @@ pub struct NmfState {
 /// The sums of one pass.
 #[derive(Debug, Clone)]
 pub struct NmfStats {
-    /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x/wh. (d×k)
+    /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x·(wh)^(β−2). (d×k)
     pub(super) xw: Vec<f64>,
-    /// Squared error: Σ wᵀw (k×k). Divergence: Σ w (k).
+    /// Squared error: Σ wᵀw (k×k). Kullback–Leibler: Σ w (k). Other divergences: Σ (wh)^(β−1)ᵀw (d×k).
     pub(super) ww: Vec<f64>,
-    /// In the first pass Σx², Σx, Σ x·ln x − x of scaled data; then Σ wh − x·ln(wh), the number of entries,
-    /// Σ|projected gradient| of the weights, and Σw.
+    /// Divergences other than Kullback–Leibler: Σ w (k).
+    pub(super) weight: Vec<f64>,
+    /// In the first pass Σx², Σx and the constant part of the divergence, of scaled data; then the part of the divergence that
+    /// depends on wh, the number of entries, Σ|projected gradient| of the weights, and Σw (squared error) or the penalty of the
+    /// weights (divergence).
     pub(super) sums: [f64; 7],
 }
 
 impl Stats for NmfStats {
     fn parts(&mut self) -> Vec<&mut [f64]> {
-        vec![&mut self.xw, &mut self.ww, &mut self.sums]
+        vec![&mut self.xw, &mut self.ww, &mut self.weight, &mut self.sums]
     }
 }
 
