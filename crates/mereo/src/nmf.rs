@@ -10,6 +10,10 @@
 //!   about 1e-7 of the mean of x², to 1e-6 where many rows are alike.
 //! - [`NmfLoss::KullbackLeibler`]: the mean of x·ln(x/wh) − x + wh, the generalised Kullback–Leibler
 //!   divergence, of the pass's weights and the atoms they were found for. The atoms of the next pass are better.
+//! - [`NmfLoss::ItakuraSaito`] and [`NmfLoss::Beta`]: the mean of that divergence, likewise. For β ≤ 0 a zero of the data would
+//!   cost an infinity and is refused.
+//!
+//! Penalties ([`Nmf::alpha_w`], [`Nmf::alpha_h`]) are part of what is reported.
 //!
 //! A pass is one iteration. [`Method::observe`] improves the weights of its rows for fixed H and leaves sums behind;
 //! [`Method::update`] improves H on those alone: with Σwᵀw and Σxᵀw that is coordinate descent (HALS) or Frobenius
@@ -26,10 +30,16 @@
 //! from where they end otherwise (relative error .28 instead of .21 on the faces of the 1999 paper). Use
 //! [`NmfInit::Nndsvda`] or [`NmfInit::Random`] with them.
 //!
-//! Cost of a pass: 4ndk flops (divergence: 8ndk; sparse rows: for each stored entry in place of each nd) and a few k² for every row
-//! and column. Memory: the sums (d×k, f64), a few times the atoms, and k numbers a row between passes, 3k for the default.
-//! Coordinate descent can do without those: it then solves every row to a tolerance in every pass, which costs more and ends at
-//! another, equally good answer.
+//! Beside plain NMF: atoms of a given sparseness (NMFSC), apart from each other, of small volume, smooth over an image's pixels, signed
+//! (semi-NMF), or partly fixed, for the squared error; nsNMF and local NMF for the divergence; and atoms that are rows of the data
+//! (separable NMF). Each is a field of [`Nmf`] or an [`NmfSolver`]. nsNMF of the squared error is left out: its atoms
+//! have no length of their own, so that the smoothing could be scaled away.
+//!
+//! Cost of a pass: 4ndk flops (Kullback–Leibler: 8ndk, other divergences 12ndk; sparse rows: for each stored entry in place of each nd,
+//! but for divergences other than Kullback–Leibler, which need every wh: there sparse rows are made dense, a few hundred at a
+//! time) and a few k² for every row and column. Memory: the sums (d×k, f64), a few times the atoms, and k numbers a row
+//! between passes, 3k for the default. Coordinate descent can do without those: it then solves every row to a tolerance in every
+//! pass, which costs more and ends at another, equally good answer.
 //!
 //! ```
 //! use mereo::{Model, Nmf, fold, source::Memory, Mat};
@@ -52,8 +62,10 @@ use serde::{Deserialize, Serialize};
 pub use model::NmfModel;
 pub use state::{NmfState, NmfStats};
 
+mod constraint;
 mod divergence;
 mod encode;
+mod exact;
 mod given;
 mod hals;
 mod init;
@@ -61,6 +73,8 @@ mod model;
 mod multiplicative;
 mod pace;
 mod product;
+mod separable;
+mod sparseness;
 mod squared;
 mod state;
 
@@ -78,8 +92,17 @@ pub enum NmfSolver {
     Cd,
     /// Multiplicative updates (Lee & Seung 2001), of any loss.
     Mu,
-    /// Kullback–Leibler divergence with atoms that sum to one, as in Lee & Seung 1999.
+    /// Kullback–Leibler divergence with atoms that sum to one, as in Lee & Seung 1999; with [`Nmf::theta`] nsNMF.
     LeeSeung,
+    /// Local NMF (Li et al. 2001): the rules of 1999 with the root of the weights' own. Atoms become small spots that don't overlap, and weights dense.
+    /// The loss, of the weights times the best common factor, need not fall.
+    Local,
+    /// Squared error, W and H in turn solved to the end by block principal pivoting (Kim & Park 2011). For the record, and for answers
+    /// without a tolerance: `accelerated` is sooner at any loss.
+    Exact,
+    /// Squared error with the atoms of the start, which are rows of the data ([`NmfInit::Spa`], [`NmfInit::Snpa`]): only weights are
+    /// solved for. Right where every part occurs alone in some row; at most 67 million numbers of evenly drawn rows are searched.
+    Separable,
 }
 
 /// What a fit minimises, and an encoding of unseen rows: a β-divergence, summed over all entries.
@@ -179,6 +202,13 @@ pub enum NmfInit {
     Nndsvda,
     /// The same, with |N(0, 1)|·mean/100 in place of zeros.
     Nndsvdar,
+    /// Centres of clusters: greedy k-means++ and a few passes of Lloyd's over at most 16 k rows, or 8,192. Weights as for `given`.
+    #[serde(rename = "k-means", alias = "kmeans")]
+    KMeans,
+    /// Rows of the data that no others mix to, by successive projection (Araújo et al. 2001). Weights as for `given`.
+    Spa,
+    /// The same, by successive non-negative projection, which bears more noise (Gillis 2014).
+    Snpa,
     /// The atoms of [`Nmf::given`]. Weights start at √(mean/k), or for HALS at their first sweep.
     Given,
 }
@@ -195,9 +225,11 @@ pub struct Nmf {
     pub solver: NmfSolver,
     /// Where the fit starts.
     pub init: NmfInit,
-    /// First atoms (k×d) for [`NmfInit::Given`]. Serialised as a fingerprint, read from rows of numbers.
+    /// First atoms (k×d) for [`NmfInit::Given`], or those that are `fixed`. Serialised as a fingerprint, read from rows of numbers.
     #[serde(with = "given")]
     pub given: Option<Mat>,
+    /// So many first rows of `given` are atoms that stay as they are, whatever the start; the model has them first.
+    pub fixed: usize,
     /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`] and [`NmfSolver::Cd`] only.
     pub sweeps: usize,
     /// Penalty of the weights, as in scikit-learn: d·α·(ratio·Σw + ½(1 − ratio)·Σw²) is added to half the squared error, or to the
@@ -207,6 +239,26 @@ pub struct Nmf {
     pub alpha_h: f64,
     /// Share of L1 in both penalties: 0 is L2 alone, 1 is L1 alone.
     pub l1_ratio: f64,
+    /// Hoyer's sparseness of every atom, met exactly, between 0 (all entries equal) and 1 (a single one): NMFSC (Hoyer 2004).
+    pub sparse_atoms: Option<f64>,
+    /// Hoyer's sparseness of every atom's weights over the rows of the fit. It ties all rows together: they must come as one block, and
+    /// the codes of unseen rows are without it.
+    pub sparse_codes: Option<f64>,
+    /// nsNMF's θ, of [`NmfSolver::LeeSeung`]: codes pass through S = (1 − θ)·I + θ/k before they meet the atoms, which must make up
+    /// for it by being sparse (Pascual-Montano et al. 2006); 0 is NMF.
+    pub theta: f64,
+    /// Keeps atoms apart: this times Σx²/k times the sum of the cosines of all pairs is added to half the squared error.
+    pub orthogonal: f64,
+    /// Keeps atoms close together, which makes them those that mix to the data most tightly: this times Σx²/k times
+    /// ½·log det(HHᵀ + I/10) is added, of atoms of unit length.
+    pub volume: f64,
+    /// Keeps neighbouring pixels of an atom alike: this times Σx²/k times ½·Σ(h_i − h_j)² over all pairs of neighbours is added, of atoms
+    /// of unit length.
+    pub smooth: f64,
+    /// Height and width of the images that rows are, for `smooth`.
+    pub image: Option<(usize, usize)>,
+    /// Atoms may be negative, and so may the data; weights may not: semi-NMF (Ding et al. 2010).
+    pub signed: bool,
     /// Passes over the data at most.
     pub max_passes: usize,
     /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`.
@@ -228,10 +280,19 @@ impl Default for Nmf {
             solver: NmfSolver::Auto,
             init: NmfInit::Random,
             given: None,
+            fixed: 0,
             sweeps: 4,
             alpha_w: 0.0,
             alpha_h: 0.0,
             l1_ratio: 0.0,
+            sparse_atoms: None,
+            sparse_codes: None,
+            theta: 0.0,
+            orthogonal: 0.0,
+            volume: 0.0,
+            smooth: 0.0,
+            image: None,
+            signed: false,
             max_passes: 200,
             tol: 1e-4,
             encode_tol: 1e-5,
@@ -246,16 +307,28 @@ const LARGEST: f32 = 1e30;
 impl Nmf {
     /// The solver that is used, with `auto` resolved.
     fn way(&self) -> NmfSolver {
-        match (self.solver, self.loss) {
+        match (self.solver, NmfLoss::from(self.loss.beta())) {
+            (NmfSolver::Auto, NmfLoss::Squared) if self.tied() => NmfSolver::Cd,
             (NmfSolver::Auto, NmfLoss::Squared) => NmfSolver::Accelerated,
+            (NmfSolver::Auto, NmfLoss::KullbackLeibler) if self.theta > 0.0 => NmfSolver::LeeSeung,
             (NmfSolver::Auto, _) => NmfSolver::Mu,
             (solver, _) => solver,
         }
     }
 
-    /// The loss that is minimised: the solver of 1999 has its own.
+    /// Whether a zero stays one, because the solver multiplies.
+    fn multiplies(&self) -> bool {
+        matches!(self.way(), NmfSolver::Mu | NmfSolver::LeeSeung | NmfSolver::Local)
+    }
+
+    /// Whether atoms sum to one during the fit.
+    fn unit_sums(&self) -> bool {
+        matches!(self.way(), NmfSolver::LeeSeung | NmfSolver::Local)
+    }
+
+    /// The loss that is minimised: the solvers of atoms that sum to one have their own.
     fn minimised(&self) -> NmfLoss {
-        if self.solver == NmfSolver::LeeSeung { NmfLoss::KullbackLeibler } else { self.loss }
+        if self.unit_sums() { NmfLoss::KullbackLeibler } else { NmfLoss::from(self.loss.beta()) }
     }
 }
 
@@ -298,11 +371,20 @@ impl Method for Nmf {
         if !(0.0..=1.0).contains(&self.l1_ratio) {
             return Err(Error::parameter(format!("l1_ratio = {} must lie between 0 (L2) and 1 (L1)", self.l1_ratio)));
         }
-        if matches!(self.solver, NmfSolver::Accelerated | NmfSolver::Cd) && self.loss != NmfLoss::Squared {
+        if !matches!(self.solver, NmfSolver::Auto) && !self.multiplies() && self.minimised() != NmfLoss::Squared {
             return Err(Error::parameter(format!(
                 "this solver is for loss = squared, not {}; set solver to mu or auto",
                 self.loss
             )));
+        }
+        constraint::check(self, shape)?;
+        if !self.loss.beta().is_finite() {
+            return Err(Error::parameter(format!("loss = {} is no β-divergence; give a finite β", self.loss)));
+        }
+        if self.unit_sums() && (self.alpha_w > 0.0 || self.alpha_h > 0.0) {
+            return Err(Error::parameter(
+                "rules for atoms that sum to one know no penalties; set alpha_w and alpha_h to 0, or solver to mu",
+            ));
         }
         init::check(self, shape)
     }
@@ -314,7 +396,7 @@ impl Method for Nmf {
 
     fn memo(&self) -> Memo {
         match self.way() {
-            way @ (NmfSolver::Accelerated | NmfSolver::Cd) => Memo::Cache(squared::memo(way, self.k)),
+            way if !self.multiplies() && self.sparse_codes.is_none() => Memo::Cache(squared::memo(way, self.k)),
             _ => Memo::Kept(self.k),
         }
     }
@@ -329,8 +411,12 @@ impl Method for Nmf {
 
     fn accept(&self, x: &Rows, first: u64) -> Result<()> {
         let why = "NMF explains by adding only; shift or rescale the data to be non-negative, or use pca";
-        source::check_nonnegative(x, first, why)?;
-        let largest = x.values().par_chunks(1 << 16).map(|c| c.iter().fold(0f32, |m, &v| m.max(v))).reduce(|| 0.0, f32::max);
+        if !self.signed {
+            source::check_nonnegative(x, first, why)?;
+        }
+        divergence::check_zeros(self.minimised(), x, first)?;
+        let largest =
+            x.values().par_chunks(1 << 16).map(|c| c.iter().fold(0f32, |m, &v| m.max(v.abs()))).reduce(|| 0.0, f32::max);
         if largest > LARGEST {
             return Err(Error::data(format!(
                 "the data holds {largest:e}, and sums of products of numbers beyond {LARGEST:e} overflow; divide the data by a constant"
@@ -345,19 +431,23 @@ impl Method for Nmf {
 
     fn zero(&self, state: &NmfState) -> NmfStats {
         let (d, k) = (state.h.rows, state.h.cols);
-        let pairs = if self.minimised() == NmfLoss::Squared { k * k } else { k };
-        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], sums: [0.0; 7] }
+        let loss = self.minimised();
+        let pairs = if loss == NmfLoss::Squared { k * k } else { divergence::sums(self, d) };
+        let apart = if matches!(loss, NmfLoss::Squared | NmfLoss::KullbackLeibler) { 0 } else { k };
+        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7] }
     }
 
     fn observe(&self, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], into: &mut NmfStats) -> Result<()> {
         let loss = self.minimised();
         if state.pass == 0 {
-            let totals = totals(x, f64::from(state.scale), loss == NmfLoss::KullbackLeibler);
-            into.sums.iter_mut().zip(totals).for_each(|(s, t)| *s += t);
+            let [squares, sum] = totals(x, f64::from(state.scale));
+            let constant = if loss == NmfLoss::Squared { 0.0 } else { divergence::constant(loss, x, state.scale) };
+            into.sums.iter_mut().zip([squares, sum, constant]).for_each(|(s, t)| *s += t);
         }
         into.sums[4] += (x.rows() * x.cols()) as f64;
-        match loss {
-            NmfLoss::Squared => squared::observe(self, state, x, first, memo, into),
+        match (loss, self.sparse_codes) {
+            (NmfLoss::Squared, Some(s)) => constraint::observe(self, state, x, first, memo, into, s)?,
+            (NmfLoss::Squared, None) => squared::observe(self, state, x, first, memo, into),
             _ => divergence::observe(self, state, x, first, memo, into),
         }
         Ok(())
@@ -379,13 +469,13 @@ impl Method for Nmf {
 
     fn model(&self, state: NmfState) -> Result<NmfModel> {
         let loss = self.minimised();
-        let (parts, sizes) = state.atoms(loss);
+        let (parts, sizes) = state.atoms(self);
         // The weight of an atom that was divided by its size is larger by it, and costs less by as much.
         let alpha = self.alpha_w * parts.cols as f64;
         let size = |a: &f64| if *a > 0.0 { *a } else { 1.0 };
         let l1 = sizes.iter().map(|a| (alpha * self.l1_ratio / size(a)) as f32).collect();
         let l2 = sizes.iter().map(|a| (alpha * (1.0 - self.l1_ratio) / size(a).powi(2)) as f32).collect();
-        Ok(NmfModel::new(parts, loss, state.likelihood, (l1, l2), self.encode_tol, self.encode_max))
+        Ok(NmfModel::new(parts, loss, state.likelihood, (l1, l2), self.theta, (self.encode_tol, self.encode_max)))
     }
 }
 
@@ -399,15 +489,13 @@ fn as_f32(v: &[f64]) -> Vec<f32> {
     v.iter().map(|&v| v as f32).collect()
 }
 
-/// Σx², Σx, and if asked for Σ x·ln x − x, of the data times `scale`.
-fn totals(x: &Rows, scale: f64, logs: bool) -> [f64; 3] {
-    let parts = x.values().par_chunks(1 << 14).map(|c| {
-        c.iter()
-            .map(|&v| f64::from(v) * scale)
-            .filter(|v| *v > 0.0)
-            .fold([0.0; 3], |[squares, sum, log], v| [squares + v * v, sum + v, if logs { log + v * v.ln() - v } else { 0.0 }])
-    });
-    parts.collect::<Vec<_>>().iter().fold([0.0; 3], |t, p| [t[0] + p[0], t[1] + p[1], t[2] + p[2]])
+/// Σx² and Σx of the data times `scale`.
+fn totals(x: &Rows, scale: f64) -> [f64; 2] {
+    let parts = x
+        .values()
+        .par_chunks(1 << 14)
+        .map(|c| c.iter().map(|&v| f64::from(v) * scale).fold([0.0; 2], |[squares, sum], v| [squares + v * v, sum + v]));
+    parts.collect::<Vec<_>>().iter().fold([0.0; 2], |t, p| [t[0] + p[0], t[1] + p[1]])
 }
 
 /// Sum of a column of a matrix with k columns.

@@ -714,3 +714,97 @@ laws!(
         negative_data_is_refused,
     ]
 );
+
+/// Coordinate descent with parameters of its own.
+fn nmf_with(set: impl Fn(&mut Nmf)) -> Case<Nmf> {
+    let mut case = nmf(NmfLoss::Squared, NmfSolver::Cd);
+    set(&mut case.method);
+    case
+}
+
+laws!(
+    nmf_sparse_laws,
+    nmf_with(|m| m.sparse_atoms = Some(0.6)),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.05),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_exact_laws,
+    nmf_with(|m| m.solver = NmfSolver::Exact),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.02),
+        permuted_rows_agree(0.01),
+        memo_dropped_same_answer(1e-4),
+        planted_truth_is_found(0.98),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_signed_laws,
+    nmf_with(|m| m.signed = true),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.05),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+    ]
+);
+
+laws!(
+    nmf_nonsmooth_laws,
+    nmf_with(|m| {
+        m.loss = NmfLoss::KullbackLeibler;
+        m.solver = NmfSolver::LeeSeung;
+        m.theta = 0.3;
+        m.max_passes = MULTIPLICATIVE;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        memo_needed_is_said,
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+    ]
+);

@@ -1,41 +1,122 @@
-//! The Kullback–Leibler divergence: multiplicative updates of a pass.
+//! The β-divergences other than squared error: multiplicative updates of a pass.
+//!
+//! Where entries of X are 0 the divergence still has a term in wH. For Kullback–Leibler that term is wH itself, whose sum needs
+//! factors alone, so sparse rows cost their stored entries. For any other β it is (wH)^β, which needs every wH: sparse
+//! rows are then made dense, [`DENSE`] at a time, and cost what dense rows do. For β ≤ 0 it is infinite, and zeros are refused.
 
-use super::multiplicative::{Factors, TINY};
-use super::{Nmf, NmfSolver, NmfState, NmfStats, column_sum};
+use super::multiplicative::{Divergence, Factors, TINY};
+use super::{Nmf, NmfLoss, NmfSolver, NmfState, NmfStats, column_sum, init, product};
+use crate::error::{Error, Result};
 use crate::fold::Progress;
 use crate::mat::Rows;
 use rayon::prelude::*;
+
+/// Sparse rows that are made dense at once, where they must be: a whole number of runs of the sums over rows.
+pub(super) const DENSE: usize = product::DEPTH;
+
+/// Refuses rows with zeros where their divergence is infinite. `first` is the number of the first row.
+pub(super) fn check_zeros(loss: NmfLoss, x: &Rows, first: u64) -> Result<()> {
+    if loss.beta() > 0.0 {
+        return Ok(());
+    }
+    let zero = |i: &usize| match x {
+        Rows::Dense(x) => x.row(*i).contains(&0.0),
+        Rows::Sparse(x) => x.row(*i).0.len() < x.cols || x.row(*i).1.contains(&0.0),
+    };
+    match (0..x.rows()).into_par_iter().find_first(zero) {
+        None => Ok(()),
+        Some(i) => Err(Error::data(format!(
+            "row {} (counted from 0) holds a zero, whose divergence for loss = {loss} is infinite; add a small number to all \
+             data, or give a β above 0",
+            first + i as u64
+        ))),
+    }
+}
+
+/// How many sums a pass leaves behind besides the numerators of H.
+pub(super) fn sums(how: &Nmf, cols: usize) -> usize {
+    if how.minimised() == NmfLoss::KullbackLeibler { how.k } else { how.k * cols }
+}
 
 /// Improves the weights (n×k) of rows `first..` and adds what they leave behind.
 pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut [f32], into: &mut NmfStats) {
     let fresh = state.pass == 0;
     if fresh {
-        super::init::weights(how, state, x, first, w);
+        init::weights(how, state, x, first, w);
     }
-    let factors = Factors::new(state, x);
-    if !(fresh && how.way() == NmfSolver::LeeSeung) {
-        factors.weights(x, w);
+    let kind = Divergence::new(how.minimised(), state.scale);
+    let dense = matches!(x, Rows::Sparse(_)) && !kind.is_kl();
+    let piece = if dense { DENSE } else { x.rows().max(1) };
+    for (i, w) in w.chunks_mut(piece * how.k).enumerate() {
+        let x = x.slice(i * piece, i * piece + w.len() / how.k);
+        let filled = dense.then(|| x.to_mat());
+        let x = filled.as_ref().map_or(x, crate::mat::Mat::view);
+        let factors = Factors::new(state, &x, kind, state.penalty_of_weights(how, x.cols()));
+        if !(fresh && how.unit_sums()) {
+            factors.weights(&x, w);
+            if how.way() == NmfSolver::Local {
+                w.par_iter_mut().for_each(|w| *w = w.sqrt());
+            }
+        }
+        into.sums[3] += factors.add_atoms(&mut into.xw, if kind.is_kl() { &mut [] } else { &mut into.ww }, &x, w);
     }
-    into.sums[3] += factors.add_atoms(&mut into.xw, x, w);
-    (0..how.k).for_each(|a| into.ww[a] += column_sum(w, how.k, a));
+    into.sums[6] += penalty(w, state.penalty_of_weights(how, x.cols()));
+    if kind.is_kl() {
+        (0..how.k).for_each(|a| into.ww[a] += column_sum(w, how.k, a));
+    } else {
+        (0..how.k).for_each(|a| into.weight[a] += column_sum(w, how.k, a));
+    }
+}
+
+/// Σ l1·v + ½·l2·v²
+pub(super) fn penalty(v: &[f32], (l1, l2): (f32, f32)) -> f64 {
+    if l1 == 0.0 && l2 == 0.0 {
+        return 0.0;
+    }
+    let (l1, l2) = (f64::from(l1), f64::from(l2));
+    let parts = v.par_chunks(1 << 14).map(|v| v.iter().map(|&v| f64::from(v) * (l1 + 0.5 * l2 * f64::from(v))).sum::<f64>());
+    parts.collect::<Vec<_>>().iter().sum()
 }
 
 /// Improves H on the sums of a pass.
 pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress {
     let k = how.k;
     let scale = f64::from(state.scale);
+    let kind = Divergence::new(how.minimised(), state.scale);
     let [_, total, constant] = state.totals;
-    let loss = (constant + s.sums[3]).max(0.0);
-    // x·ln(wh) of the data itself is less by ln(scale), and all of it by the scale.
-    state.likelihood = Some(-(s.sums[3] + total * scale.ln()) / scale);
-    state.weight.clone_from(&s.ww);
-    let unit = how.way() == NmfSolver::LeeSeung;
-    state.h.data.par_chunks_mut(k).zip(s.xw.par_chunks(k)).for_each(|(h, xw)| {
-        for ((h, &above), &below) in h.iter_mut().zip(xw).zip(&s.ww) {
-            let below = if unit { 1.0 } else { below };
+    let mut loss = constant + s.sums[3];
+    if how.way() == NmfSolver::Local {
+        // Of the weights times the one factor that suits all of them best.
+        let whole: f64 = s.ww.iter().zip(&state.sums).map(|(w, h)| w * h).sum();
+        loss += total - whole - if whole > 0.0 { total * (total / whole).ln() } else { 0.0 };
+    }
+    let loss = loss.max(0.0);
+    let (l1, l2) = state.penalty_of_atoms(how);
+    let penalties = s.sums[6] + penalty(&state.h.data, (l1 as f32, l2 as f32));
+    let weight = if kind.is_kl() { &s.ww } else { &s.weight };
+    if kind.is_kl() {
+        // x·ln(wh) of the data itself is less by ln(scale), and all of it by the scale.
+        state.likelihood = Some(-(s.sums[3] + total * scale.ln()) / scale);
+    }
+    state.weight.clone_from(weight);
+    let unit = how.unit_sums();
+    let ones = vec![1.0; if unit { k } else { 0 }];
+    let power = kind.exponent();
+    state.h.data.par_chunks_mut(k).zip(s.xw.par_chunks(k)).enumerate().for_each(|(j, (h, above))| {
+        let below = match (unit, kind.is_kl()) {
+            (true, _) => &ones,
+            (_, true) => &s.ww,
+            _ => &s.ww[j * k..(j + 1) * k],
+        };
+        // nsNMF: an atom learns from the weights that reach it, (WS)ᵀQ.
+        let shared = how.theta * above.iter().sum::<f64>() / k as f64;
+        for (((h, &above), &below), &weight) in h.iter_mut().zip(above).zip(below).zip(weight).skip(how.fixed) {
+            let above = (1.0 - how.theta) * above + shared;
+            let below = below + l1 + l2 * f64::from(*h);
             // An atom that no row uses has nothing to learn from.
-            if below > 0.0 {
-                let new = f64::from(*h) * above / below;
+            if weight > 0.0 && below > 0.0 {
+                let ratio = above / below;
+                let new = f64::from(*h) * if power == 1.0 { ratio } else { ratio.powf(power) };
                 *h = if new < f64::from(TINY) { 0.0 } else { new as f32 };
             }
         }
@@ -43,6 +124,20 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     if unit {
         state.unit_sums();
     }
+    state.smooth(how.theta);
     state.derive();
-    Progress { loss: loss / s.sums[4] / scale, ..Progress::default() }
+    Progress { loss: (loss + penalties) / s.sums[4] / scale.powf(kind.beta()), ..Progress::default() }
 }
+
+/// Σ of the divergence's terms that do not depend on wH, of the stored numbers of `x` times `scale`.
+pub(super) fn constant(loss: NmfLoss, x: &Rows, scale: f32) -> f64 {
+    let kind = Divergence::new(loss, scale);
+    let parts = x
+        .values()
+        .par_chunks(1 << 14)
+        .map(|c| c.iter().map(|&v| f64::from(v) * f64::from(scale)).filter(|v| *v > 0.0).map(|v| kind.constant(v)).sum::<f64>());
+    parts.collect::<Vec<_>>().iter().sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,16 @@
-//! Weights of unseen rows under the divergence: Newton steps, one coordinate at a time.
+//! Weights of unseen rows under a divergence.
 //!
-//! For one row, min over w ≥ 0 of Σ_j wH − x·ln(wH). Along coordinate a the slope is S_a − Σ_j t·x and the curvature
+//! Kullback–Leibler: Newton steps, one coordinate at a time. For one row, min over w ≥ 0 of Σ_j wH − x·ln(wH). Along coordinate a the slope is S_a − Σ_j t·x and the curvature
 //! Σ_j t²·x, with t = H_aj / (wH)_j and S_a = Σ_j H_aj. The slope is concave in w_a, so a step up never passes the optimum;
 //! a step down may, and is held back (Hsieh & Dhillon 2011 show that such steps converge). The first steps are
 //! multiplicative, which brings any start close. A row costs 3dk flops and dk divisions a sweep, sparse rows their
-//! stored entries in place of d.
+//! stored entries in place of d. A penalty l1·w + ½·l2·w² adds l1 + l2·w to the slope and l2 to the curvature.
+//!
+//! Any other β: multiplicative steps to the tolerance, for [`BATCH`] rows at a time, sparse rows made dense. A weight whose best
+//! value is 0 gets there only in the limit.
 
+use super::multiplicative::{self, Divergence};
+use super::product::{self, Packed};
 use crate::mat::{Mat, Rows};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -17,17 +22,83 @@ const STEPS: usize = 3;
 /// What f32 sums can tell from an optimum.
 const NOISE: f32 = 3e-6;
 const LANES: usize = 16;
+/// Rows that are encoded together by multiplicative steps.
+const BATCH: usize = 12;
 
-/// Weights (n×k) of rows on atoms (k×d) that sum to `sums`.
-///
-/// A row is done when no slope is more than `tol` of S_a from where it should be: 0 for a positive weight, at
-/// least 0 for a weight of 0; or after `sweeps` sweeps.
-pub(super) fn divergence(x: &Rows, atoms: &Mat, sums: &[f64], tol: f64, sweeps: usize) -> Mat {
+/// What an encoding is asked for.
+pub(super) struct Encoding<'a> {
+    /// H (k×d).
+    pub atoms: &'a Mat,
+    /// L1 and L2 of every weight (k).
+    pub penalty: (&'a [f32], &'a [f32]),
+    /// A row is done when no slope is more than this share of S_a from where it should be: 0 for a positive weight, at least 0 for a
+    /// weight of 0.
+    pub tol: f64,
+    /// Sweeps at most.
+    pub sweeps: usize,
+}
+
+/// Weights (n×k) of rows under a divergence, by multiplicative steps. `tol` is then a share of the denominator's sum
+/// Σ_j H·(wH)^(β−1), and of a small weight only what it adds to the row counts.
+pub(super) fn multiplicative(x: &Rows, how: &Encoding, kind: Divergence) -> Mat {
+    let (k, d) = (how.atoms.rows, how.atoms.cols);
+    let (atoms, turned) = (Packed::new(&how.atoms.data, d), Packed::new(&how.atoms.transpose().data, k));
+    let tol = (how.tol as f32).max(NOISE);
+    let mut out = Mat::zeros(x.rows(), k);
+    out.data.par_chunks_mut(BATCH * k).enumerate().for_each(|(i, out)| {
+        let n = out.len() / k;
+        let mut x = x.slice(i * BATCH, i * BATCH + n).to_mat();
+        let units: Vec<f64> = (0..n).map(|i| x.row(i).iter().map(|&v| f64::from(v)).sum::<f64>() / d as f64).collect();
+        let total: f64 = how.atoms.data.iter().map(|&h| f64::from(h)).sum();
+        let mut w = vec![0f32; n * k];
+        for (i, &unit) in units.iter().enumerate().filter(|(_, unit)| **unit > 0.0) {
+            x.row_mut(i).iter_mut().for_each(|v| *v = (f64::from(*v) / unit) as f32);
+            w[i * k..(i + 1) * k].fill((d as f64 / total.max(f64::MIN_POSITIVE)) as f32);
+        }
+        let (mut q, mut powers) = (vec![0f32; n * d], vec![0f32; n * d]);
+        let (mut above, mut below) = (vec![0f32; n * k], vec![0f32; n * k]);
+        let mut busy: Vec<bool> = units.iter().map(|unit| *unit > 0.0).collect();
+        for _ in 0..how.sweeps {
+            product::rows_times(&mut q, &Rows::dense(k, &w), &atoms);
+            kind.ratios(&mut q, &mut powers, &x.data);
+            product::rows_times(&mut above, &Rows::dense(d, &q), &turned);
+            product::rows_times(&mut below, &Rows::dense(d, &powers), &turned);
+            for (i, busy) in busy.iter_mut().enumerate().filter(|(_, busy)| **busy) {
+                let row = i * k..(i + 1) * k;
+                let (w, above, below) = (&mut w[row.clone()], &above[row.clone()], &below[row]);
+                // In units of the row's mean the divergence is smaller by the mean to the power β.
+                let l1 = units[i].powf(1.0 - kind.beta()) as f32;
+                let l2 = units[i].powf(2.0 - kind.beta()) as f32;
+                let (mut slack, mut size, mut rises) = (0f32, 0f32, false);
+                for (a, w) in w.iter_mut().enumerate() {
+                    let penalty = (l1 * how.penalty.0[a], l2 * how.penalty.1[a]);
+                    let all = below[a] + penalty.0 + penalty.1 * *w;
+                    slack += *w * (above[a] - all).abs();
+                    size += *w * all;
+                    rises |= above[a] - all > tol * all;
+                    multiplicative::step(std::slice::from_mut(w), &above[a..=a], &below[a..=a], penalty, kind.exponent());
+                }
+                *busy = rises || slack > tol * size;
+            }
+            if !busy.contains(&true) {
+                break;
+            }
+        }
+        for ((out, w), unit) in out.chunks_exact_mut(k).zip(w.chunks_exact(k)).zip(&units) {
+            out.iter_mut().zip(w).for_each(|(out, &w)| *out = (f64::from(w) * unit) as f32);
+        }
+    });
+    out
+}
+
+/// Weights (n×k) of rows under the Kullback–Leibler divergence, on atoms that sum to `sums`.
+pub(super) fn kullback_leibler(x: &Rows, how: &Encoding, sums: &[f64]) -> Mat {
+    let (atoms, tol, sweeps) = (how.atoms, how.tol, how.sweeps);
     let (k, d) = (atoms.rows, atoms.cols);
     let mut out = Mat::zeros(x.rows(), k);
     let turned = if matches!(x, Rows::Sparse(_)) { atoms.transpose() } else { Mat::default() };
     out.data.par_chunks_mut(k).enumerate().for_each_init(Row::default, |row, (i, w)| {
-        row.start(k, sums);
+        row.start(k, sums, how.penalty);
         match x {
             // Zeros of the data say nothing but what the sums say already.
             Rows::Dense(x) => {
@@ -60,8 +131,10 @@ struct Row {
     x: Vec<f32>,
     /// The atoms at these columns (k×m).
     h: Vec<f32>,
-    /// S (k), over all columns.
+    /// S (k), over all columns, and L1.
     sums: Vec<f32>,
+    /// L2 of every weight, in units of the row's mean (k).
+    l2: Vec<f32>,
     /// wH (m).
     q: Vec<f32>,
     /// The weights (k).
@@ -69,12 +142,15 @@ struct Row {
 }
 
 impl Row {
-    fn start(&mut self, k: usize, sums: &[f64]) {
+    fn start(&mut self, k: usize, sums: &[f64], (l1, l2): (&[f32], &[f32])) {
         self.columns.clear();
         self.x.clear();
         self.h.clear();
         self.sums.clear();
-        self.sums.extend(sums.iter().map(|&s| s as f32));
+        // An atom of zeros has no weight, whatever it would cost.
+        self.sums.extend(sums.iter().zip(l1).map(|(&s, l1)| if s > 0.0 { s as f32 + l1 } else { 0.0 }));
+        self.l2.clear();
+        self.l2.extend_from_slice(l2);
         self.w.clear();
         self.w.resize(k, 0.0);
     }
@@ -89,6 +165,7 @@ impl Row {
         // In units of the row's mean, nothing is too large or too small.
         let unit = total / m as f64;
         self.x.iter_mut().for_each(|v| *v = (f64::from(*v) / unit) as f32);
+        self.l2.iter_mut().for_each(|l2| *l2 = (f64::from(*l2) * unit) as f32);
         let all: f32 = self.sums.iter().sum();
         for (w, &s) in self.w.iter_mut().zip(&self.sums) {
             *w = if s > 0.0 { m as f32 / all } else { 0.0 };
@@ -118,8 +195,9 @@ impl Row {
     #[inline(always)]
     fn multiply(&mut self) -> bool {
         let m = self.x.len();
-        for ((w, h), &s) in self.w.iter_mut().zip(self.h.chunks_exact(m)).zip(&self.sums).filter(|(_, s)| **s > 0.0) {
-            *w *= slope(h, &self.x, &self.q).0 / s;
+        let sums = self.sums.iter().zip(&self.l2);
+        for ((w, h), (&s, &l2)) in self.w.iter_mut().zip(self.h.chunks_exact(m)).zip(sums).filter(|(_, (s, _))| **s > 0.0) {
+            *w *= slope(h, &self.x, &self.q).0 / (s + l2 * *w);
         }
         false
     }
@@ -130,11 +208,14 @@ impl Row {
         let m = self.x.len();
         let mut done = true;
         for (a, h) in self.h.chunks_exact(m).enumerate() {
-            let (s, old) = (self.sums[a], self.w[a]);
-            if s <= 0.0 {
+            let (old, l2) = (self.w[a], self.l2[a]);
+            let least = self.sums[a];
+            if least <= 0.0 {
                 continue;
             }
+            let s = least + l2 * old;
             let (pull, curve) = slope(h, &self.x, &self.q);
+            let curve = curve + l2;
             let up = pull - s;
             if up <= 0.0 && old == 0.0 {
                 continue;
@@ -143,7 +224,7 @@ impl Row {
             let step = if curve > 0.0 { old + up / curve } else { 0.0 };
             let new = if step > 0.0 {
                 step.max(0.25 * old)
-            } else if self.best_at_zero(h, old, s) {
+            } else if self.best_at_zero(h, old, least) {
                 0.0
             } else {
                 old * (pull / s).max(0.25)

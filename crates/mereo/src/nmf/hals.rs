@@ -48,6 +48,12 @@ impl<'a> Quadratic<'a> {
         Self { k, gram, inverse, floor }
     }
 
+    /// The first `fixed` coordinates keep their values.
+    pub fn hold(mut self, fixed: usize) -> Self {
+        self.inverse[..fixed].fill(0.0);
+        self
+    }
+
     /// Improves all rows of `w` (n×k) for their `b` (n×k), from where they stand, on this thread. A coordinate whose
     /// `G_aa` is 0 keeps its value. `visited` (n) receives every row's Σ|projected gradient|, each coordinate's as the first sweep
     /// finds it.

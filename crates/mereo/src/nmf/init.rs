@@ -8,12 +8,13 @@
 
 use super::pace::Pace;
 use super::product::{self, Packed};
-use super::{Nmf, NmfInit, NmfSolver, NmfState};
+use super::{Nmf, NmfInit, NmfSolver, NmfState, constraint, separable};
 use crate::error::{Error, Result};
 use crate::fold::{Method, Shape, stream};
 use crate::linalg;
 use crate::mat::{Mat, Rows};
 use crate::rng::rng;
+use crate::vq::Vq;
 use rayon::prelude::*;
 
 /// Smaller starting values are zero (scikit-learn's threshold; here the data has a mean of about 1).
@@ -30,6 +31,8 @@ const WARM: [usize; 2] = [60, 30];
 const ROWS_PER_ATOM: usize = 8;
 /// Singular vectors are exact where one side has no more numbers than this.
 const SHORT: usize = 1024;
+/// Passes of Lloyd's over the sample of a start from clusters.
+const LLOYD: usize = 10;
 /// Numbers of a sample at most.
 const NUMBERS: usize = 1 << 26;
 
@@ -38,6 +41,9 @@ pub(super) fn sample(how: &Nmf, shape: Shape) -> usize {
     let plain = match how.init {
         NmfInit::Random | NmfInit::Given => 4096,
         NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar => how.k.saturating_mul(4).max(16_384),
+        NmfInit::KMeans => how.k.saturating_mul(16).max(8192),
+        // A corner can be any row.
+        NmfInit::Spa | NmfInit::Snpa => shape.rows.min(NUMBERS / shape.cols.max(1)),
     };
     warm_rows(how, shape).unwrap_or(plain)
 }
@@ -52,7 +58,10 @@ fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
 pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> {
     let k = how.k;
     match (how.init, &how.given) {
-        (NmfInit::Random, _) => Ok(()),
+        (NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) if k > n => Err(Error::parameter(format!(
+            "k = {k} exceeds the {n} rows, of which this start makes atoms; lower k, or use init = random"
+        ))),
+        (NmfInit::Random | NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) => Ok(()),
         (NmfInit::Given, None) => {
             Err(Error::parameter(format!("init = given needs `given`, the first {k} atoms of {d} columns")))
         }
@@ -138,7 +147,7 @@ fn sweeps(how: &Nmf, filled: f64, shape: Shape) -> [usize; 2] {
 /// The state before the first pass, from a start of its own.
 fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
     let (d, k) = (sample.cols(), how.k);
-    let total: f64 = sample.values().iter().map(|&v| f64::from(v)).sum();
+    let total: f64 = sample.values().iter().map(|&v| f64::from(v).abs()).sum();
     let mean = total / (sample.rows() * d) as f64;
     if mean > 0.0 && mean < SMALLEST {
         return Err(Error::data(format!(
@@ -158,6 +167,18 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
             for a in 0..k {
                 random(h.row_mut(a), how.seed, stream::INIT, number(a), (mean / k as f64).sqrt());
             }
+            if how.signed {
+                let mut r = rng(how.seed, stream::INIT, number(k));
+                h.data.iter_mut().filter(|_| r.uniform() < 0.5).for_each(|v| *v = -*v);
+            }
+            h
+        }
+        (NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) => {
+            let (mut h, unit) = match how.init {
+                NmfInit::KMeans => (centres(how, sample, scale, shape, restart)?, 1.0 / root),
+                init => (separable::rows(sample, &separable::corners(sample, k, init == NmfInit::Snpa)?), root),
+            };
+            h.data.iter_mut().for_each(|v| *v *= unit);
             h
         }
         _ => {
@@ -187,9 +208,11 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         first_gradient: 0.0,
         sweeps: [how.sweeps; 2],
     };
-    if how.solver == NmfSolver::LeeSeung {
+    constraint::begin(how, &mut state);
+    if how.unit_sums() {
         state.unit_sums();
     }
+    state.smooth(how.theta);
     state.derive();
     Ok(state)
 }
@@ -213,7 +236,9 @@ pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
         match how.init {
             NmfInit::Random => random(w, how.seed, stream::CODES, number, size),
             // Squared error: the first sweep finds them from nothing. Products need something to multiply.
-            NmfInit::Given => w.fill(if matches!(how.way(), NmfSolver::Accelerated | NmfSolver::Cd) { 0.0 } else { size as f32 }),
+            NmfInit::Given | NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa => {
+                w.fill(if how.multiplies() { size as f32 } else { 0.0 });
+            }
             NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar => {
                 for (a, w) in w.iter_mut().enumerate() {
                     let v = *w * state.scale;
@@ -224,6 +249,29 @@ pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
             }
         }
     });
+}
+
+/// Centres of clusters of these rows times `scale` (k×d).
+fn centres(how: &Nmf, sample: &Rows, scale: f32, shape: Shape, restart: usize) -> Result<Mat> {
+    let vq = Vq { k: how.k, seed: how.seed, ..Vq::default() };
+    let mut scaled = sample.every(1);
+    let values = match &mut scaled {
+        Rows::Dense(x) => x.data.to_mut(),
+        Rows::Sparse(x) => x.values.to_mut(),
+    };
+    values.iter_mut().for_each(|v| *v *= scale);
+    let sample = &scaled;
+    vq.accept(sample, 0)?;
+    let mut state = vq.init(sample, shape, restart)?;
+    let mut memo = vec![0f32; sample.rows() * vq.memo().width()];
+    for _ in 0..LLOYD {
+        let mut sums = vq.zero(&state);
+        vq.observe(&state, sample, 0, &mut memo, &mut sums)?;
+        if vq.update(&mut state, sums)?.done {
+            break;
+        }
+    }
+    Ok(vq.model(state)?.atoms)
 }
 
 /// H (k×d) and the projection (d×k) from which weights follow, both for the data times `scale`.

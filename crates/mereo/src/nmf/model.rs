@@ -1,8 +1,11 @@
 //! A fitted NMF.
 
+use super::encode::{self, Encoding};
 use super::hals::{Effort, Quadratic};
+use super::multiplicative::Divergence;
 use super::product::{self, Packed};
-use super::{NmfLoss, as_f32, encode, gram, take};
+use super::state::smoothed;
+use super::{NmfLoss, as_f32, gram, take};
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};
 use crate::model::{self, Codes, Model};
@@ -21,18 +24,22 @@ pub struct NmfModel {
     pub parts: Mat,
     /// What an encoding minimises.
     pub loss: NmfLoss,
-    /// F of Lee & Seung 1999, Σ x·ln(wh) − wh over the data of the fit, at the last pass; divergence only.
+    /// F of Lee & Seung 1999, Σ x·ln(wh) − wh over the data of the fit, at the last pass; Kullback–Leibler only.
     pub likelihood: Option<f64>,
     /// L1 of each atom's weight (k): added to half the squared error, or to the divergence, of a row that is encoded.
     pub l1: Vec<f32>,
     /// L2 of each atom's weight, the same with ½w² (k).
     pub l2: Vec<f32>,
+    /// nsNMF's θ: rows ≈ codes · S · parts, S = (1 − θ)·I + θ/k; 0 for rows ≈ codes · parts.
+    pub theta: f64,
     /// See [`Nmf::encode_tol`](super::Nmf::encode_tol).
     pub encode_tol: f64,
     /// See [`Nmf::encode_max`](super::Nmf::encode_max).
     pub encode_max: usize,
     /// Hᵀ, to multiply rows by (d×k).
     turned: std::sync::Arc<Packed>,
+    /// S·H (k×d), which codes are of, where θ is not 0.
+    mixed: Option<Mat>,
     /// H·Hᵀ (k×k), with L2 on its diagonal.
     gram: Vec<f32>,
     /// Σ_j H (k).
@@ -45,15 +52,25 @@ impl NmfModel {
         loss: NmfLoss,
         likelihood: Option<f64>,
         (l1, l2): (Vec<f32>, Vec<f32>),
-        encode_tol: f64,
-        encode_max: usize,
+        theta: f64,
+        (encode_tol, encode_max): (f64, usize),
     ) -> Self {
-        let turned = parts.transpose();
+        let mut turned = parts.transpose();
+        let mixed = (theta > 0.0).then(|| {
+            turned.data.par_chunks_mut(parts.rows.max(1)).for_each(|h| smoothed(h, theta));
+            turned.transpose()
+        });
         let mut gram = as_f32(&gram(&turned));
         l2.iter().enumerate().for_each(|(a, l2)| gram[a * parts.rows + a] += l2);
-        let sums = (0..parts.rows).map(|a| parts.row(a).iter().map(|&v| f64::from(v)).sum()).collect();
+        let of = mixed.as_ref().unwrap_or(&parts);
+        let sums = (0..of.rows).map(|a| of.row(a).iter().map(|&v| f64::from(v)).sum()).collect();
         let turned = std::sync::Arc::new(Packed::new(&turned.data, parts.rows));
-        Self { parts, loss, likelihood, l1, l2, encode_tol, encode_max, turned, gram, sums }
+        Self { parts, loss, likelihood, l1, l2, theta, encode_tol, encode_max, turned, mixed, gram, sums }
+    }
+
+    /// What codes are multiplied by (k×d): the parts, or S times them.
+    fn superposed(&self) -> &Mat {
+        self.mixed.as_ref().unwrap_or(&self.parts)
     }
 
     /// Reads what [`Model::save`] wrote.
@@ -68,7 +85,8 @@ impl NmfModel {
                 penalty.0.len()
             )));
         }
-        Ok(Self::new(parts, bag.get("loss")?, likelihood, penalty, bag.get("encode_tol")?, bag.get("encode_max")?))
+        let effort = (bag.get("encode_tol")?, bag.get("encode_max")?);
+        Ok(Self::new(parts, bag.get("loss")?, likelihood, penalty, bag.get("theta")?, effort))
     }
 }
 
@@ -82,13 +100,21 @@ impl Model for NmfModel {
     }
 
     /// The best non-negative weights (n×k) of each row, to [`Nmf::encode_tol`]; a row's weights depend on that row alone. An
-    /// error if a number is negative (divergence), or the columns don't fit.
+    /// error if a number is negative (divergence) or zero (divergence with β ≤ 0), or the columns don't fit.
     fn encode(&self, x: &Rows) -> Result<Codes> {
         model::check_width(x, self.parts.cols)?;
         let k = self.parts.rows;
-        if self.loss == NmfLoss::KullbackLeibler {
+        if self.loss != NmfLoss::Squared {
             source::check_nonnegative(x, 0, "the divergence is of numbers of at least 0; shift or rescale the rows")?;
-            return Ok(Codes::Dense(encode::divergence(x, &self.parts, &self.sums, self.encode_tol, self.encode_max)));
+            super::divergence::check_zeros(self.loss, x, 0)?;
+            let penalty = (self.l1.as_slice(), self.l2.as_slice());
+            let how = Encoding { atoms: self.superposed(), penalty, tol: self.encode_tol, sweeps: self.encode_max };
+            let kind = Divergence::new(self.loss, 1.0);
+            return Ok(Codes::Dense(if kind.is_kl() {
+                encode::kullback_leibler(x, &how, &self.sums)
+            } else {
+                encode::multiplicative(x, &how, kind)
+            }));
         }
         let mut w = Mat::zeros(x.rows(), k);
         let problem = Quadratic::new(k, &self.gram, 0.0);
@@ -104,7 +130,7 @@ impl Model for NmfModel {
     }
 
     fn decode(&self, z: &Codes) -> Result<Mat> {
-        z.times(&self.parts)
+        z.times(self.superposed())
     }
 
     fn save(&self, bag: &mut Bag) {
@@ -113,6 +139,7 @@ impl Model for NmfModel {
         bag.put_f32("l1", &self.l1);
         bag.put_f32("l2", &self.l2);
         bag.put_f64("likelihood", self.likelihood.as_slice());
+        bag.put("theta", self.theta);
         bag.put("encode_tol", self.encode_tol);
         bag.put("encode_max", self.encode_max);
     }

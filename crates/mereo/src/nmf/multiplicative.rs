@@ -2,13 +2,15 @@
 //!
 //! Squared error (Lee & Seung 2001): w ← w ∘ xHᵀ / wHHᵀ, then H ← H ∘ WᵀX / WᵀWH.
 //! Divergence (2001), with q = x / wH: w ← w ∘ qHᵀ / Σ_j H, then H ← H ∘ WᵀQ / Σ_i W.
+//! β-divergence (Févotte & Idier 2011): w ← w ∘ (x·(wH)^(β−2)·Hᵀ / (wH)^(β−1)·Hᵀ)^γ, then H likewise, with γ = 1 / (2 − β) for
+//! β < 1, 1 / (β − 1) for β > 2, else 1. β = 1 is the divergence above, β = 2 the squared error.
 //! Divergence (1999): the same numerators, but atoms are scaled to sum to one instead of divided, after which w needs no
 //! denominator either.
 //!
 //! The divergence is D = Σ x·ln(x / wH) − x + wH, and the likelihood of 1999 is F = Σ x·ln(wH) − wH = Σ (x·ln x − x) − D.
 
-use super::NmfState;
 use super::product::{self, DEPTH, Packed, Strip, TILE};
+use super::{NmfLoss, NmfState};
 use crate::mat::{DenseRows, Rows, SparseRows};
 use pulp::Arch;
 use rayon::prelude::*;
@@ -49,9 +51,129 @@ fn scaled(w: f32, above: f32, below: f32) -> f32 {
     if new < TINY { 0.0 } else { new }
 }
 
+/// The arithmetic of a β-divergence, entry by entry, of data that is scaled first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Divergence {
+    beta: f64,
+    scale: f32,
+    /// Least wH.
+    least: f32,
+}
+
+impl Divergence {
+    /// Of data times `scale`, which then has a mean of about 1.
+    pub fn new(loss: NmfLoss, scale: f32) -> Self {
+        let beta = loss.beta();
+        // (wH)^(β − 2) stays below 1e24, so that sums of it fit.
+        let least = if beta < 0.0 { 10f64.powf(-24.0 / (2.0 - beta)) as f32 } else { LEAST };
+        Self { beta, scale, least }
+    }
+
+    /// β.
+    pub fn beta(self) -> f64 {
+        self.beta
+    }
+
+    /// Whether this is the Kullback–Leibler divergence, for which (wH)^(β − 1) is 1 and need not be formed.
+    pub fn is_kl(self) -> bool {
+        self.beta == 1.0
+    }
+
+    /// The power of the ratio with which the auxiliary function falls (Févotte & Idier 2011; spec 3.4).
+    pub fn exponent(self) -> f64 {
+        match self.beta {
+            b if b < 1.0 => 1.0 / (2.0 - b),
+            b if b > 2.0 => 1.0 / (b - 1.0),
+            _ => 1.0,
+        }
+    }
+
+    /// What the divergence of a scaled number x has besides the terms of [`Divergence::cost`].
+    pub fn constant(self, x: f64) -> f64 {
+        match self.beta {
+            1.0 => x * x.ln() - x,
+            0.0 => -x.ln() - 1.0,
+            b => x.powf(b) / (b * (b - 1.0)),
+        }
+    }
+
+    /// `q` holds wH, and afterwards x·(wH)^(β − 2); `below` receives (wH)^(β − 1), unless that is 1 everywhere.
+    pub fn ratios(self, q: &mut [f32], below: &mut [f32], x: &[f32]) {
+        let Self { beta, scale, least } = self;
+        Arch::new().dispatch(
+            #[inline(always)]
+            || match beta {
+                1.0 => {
+                    for (q, &x) in q.iter_mut().zip(x) {
+                        *q = x * scale / q.max(least);
+                    }
+                }
+                0.0 => {
+                    for ((q, below), &x) in q.iter_mut().zip(below).zip(x) {
+                        *below = 1.0 / q.max(least);
+                        *q = x * scale * *below * *below;
+                    }
+                }
+                _ => {
+                    for ((q, below), &x) in q.iter_mut().zip(below).zip(x) {
+                        let wh = q.max(least);
+                        let power = exp((beta - 2.0) * ln(wh));
+                        *q = (f64::from(x * scale) * power) as f32;
+                        *below = (f64::from(wh) * power) as f32;
+                    }
+                }
+            },
+        );
+    }
+
+    /// Sum of those terms of the divergence that wH is in.
+    pub fn cost(self, x: &[f32], wh: &[f32]) -> f64 {
+        let Self { beta, scale, least } = self;
+        Arch::new().dispatch(
+            #[inline(always)]
+            || match beta {
+                1.0 => lanes(x, wh, |x, wh| {
+                    let wh = wh.max(least);
+                    f64::from(wh) - f64::from(x * scale) * ln(wh)
+                }),
+                0.0 => lanes(x, wh, |x, wh| {
+                    let wh = wh.max(least);
+                    f64::from(x * scale) / f64::from(wh) + ln(wh)
+                }),
+                _ => lanes(x, wh, |x, wh| {
+                    let (x, wh) = (x * scale, wh.max(least));
+                    let (below, wh) = (exp((beta - 1.0) * ln(wh)), f64::from(wh));
+                    below * (wh / beta - f64::from(x) / (beta - 1.0))
+                }),
+            },
+        )
+    }
+}
+
+/// Σ f(x, wH), in lanes.
+#[inline(always)]
+fn lanes(x: &[f32], wh: &[f32], f: impl Fn(f32, f32) -> f64) -> f64 {
+    const LANES: usize = 16;
+    let mut sums = [0f64; LANES];
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (whs, wh_rest) = wh.as_chunks::<LANES>();
+    for (x, wh) in xs.iter().zip(whs) {
+        for l in 0..LANES {
+            sums[l] += f(x[l], wh[l]);
+        }
+    }
+    for (&x, &wh) in x_rest.iter().zip(wh_rest) {
+        sums[0] += f(x, wh);
+    }
+    sums.iter().sum()
+}
+
 /// Both orientations of H, packed for the products of one block of rows.
 pub(super) struct Factors<'a> {
     state: &'a NmfState,
+    kind: Divergence,
+    /// L1 and L2 of the weights.
+    penalty: (f32, f32),
     /// Hᵀ (d×k), to multiply ratios by.
     turned: Packed,
     /// H (k×d), to form wH.
@@ -60,47 +182,49 @@ pub(super) struct Factors<'a> {
 
 impl<'a> Factors<'a> {
     /// Packs the atoms of a state; sparse rows need only one orientation.
-    pub fn new(state: &'a NmfState, x: &Rows) -> Self {
-        let turned = Packed::new(&state.h.data, state.h.cols);
+    pub fn new(state: &'a NmfState, x: &Rows, kind: Divergence, penalty: (f32, f32)) -> Self {
+        let turned = Packed::new(&state.at().data, state.h.cols);
         let atoms = match x {
-            Rows::Dense(_) => Packed::new(&state.h.transpose().data, state.h.rows),
+            Rows::Dense(_) => Packed::new(&state.at().transpose().data, state.h.rows),
             Rows::Sparse(_) => Packed::new(&[], state.h.rows),
         };
-        Self { state, turned, atoms }
+        Self { state, kind, penalty, turned, atoms }
     }
 
-    /// w ← w ∘ qHᵀ / Σ_j H for all rows of `w` (n×k).
+    /// One multiplicative step for all rows of `w` (n×k).
     pub fn weights(&self, x: &Rows, w: &mut [f32]) {
         let k = self.turned.cols;
-        // Where atoms sum to one there is nothing to divide by.
-        let over: Vec<f32> = self.state.sums.iter().map(|&s| if s > 0.0 { (1.0 / s) as f32 } else { 0.0 }).collect();
+        let sums = super::as_f32(&self.state.sums);
         let take = super::take(x.rows());
         w.par_chunks_mut(take * k).enumerate().for_each(|(i, w)| {
             let first = i * take;
             let mut above = vec![0f32; w.len()];
+            // Where (wH)^(β − 1) is 1, a row is divided by the sums of the atoms.
+            let mut below = if self.kind.is_kl() { sums.repeat(w.len() / k) } else { vec![0f32; w.len()] };
             match x.slice(first, first + w.len() / k) {
-                Rows::Dense(x) => self.above_dense(&mut above, &x, w),
+                Rows::Dense(x) => self.sums_dense(&mut above, &mut below, &x, w),
                 Rows::Sparse(x) => self.above_sparse(&mut above, &x, w),
             }
-            for (w, above) in w.chunks_exact_mut(k).zip(above.chunks_exact(k)) {
-                for ((w, &above), &over) in w.iter_mut().zip(above).zip(&over) {
-                    let new = *w * (above * over);
-                    *w = if new < TINY { 0.0 } else { new };
-                }
-            }
+            step(w, &above, &below, self.penalty, self.kind.exponent());
         });
     }
 
-    /// qHᵀ (n×k) of dense rows, a few rows of q at a time.
-    fn above_dense(&self, above: &mut [f32], x: &DenseRows, w: &[f32]) {
+    /// x·(wH)^(β−2)·Hᵀ and (wH)^(β−1)·Hᵀ (n×k) of dense rows, a few rows of wH at a time.
+    fn sums_dense(&self, above: &mut [f32], below: &mut [f32], x: &DenseRows, w: &[f32]) {
         let (d, k) = (x.cols, self.turned.cols);
         let rows = (HELD / d).clamp(6, 192);
         let mut q = vec![0f32; rows * d];
-        for ((above, w), x) in above.chunks_mut(rows * k).zip(w.chunks(rows * k)).zip(x.data.chunks(rows * d)) {
+        let mut powers = if self.kind.is_kl() { Vec::new() } else { vec![0f32; rows * d] };
+        let sums = above.chunks_mut(rows * k).zip(below.chunks_mut(rows * k));
+        for (((above, below), w), x) in sums.zip(w.chunks(rows * k)).zip(x.data.chunks(rows * d)) {
             let q = &mut q[..x.len()];
             product::rows_times(q, &Rows::dense(k, w), &self.atoms);
-            ratio(q, x, self.state.scale);
+            let powers = &mut powers[..if self.kind.is_kl() { 0 } else { x.len() }];
+            self.kind.ratios(q, powers, x);
             product::rows_times(above, &Rows::dense(d, q), &self.turned);
+            if !self.kind.is_kl() {
+                product::rows_times(below, &Rows::dense(d, powers), &self.turned);
+            }
         }
     }
 
@@ -117,43 +241,53 @@ impl<'a> Factors<'a> {
         let k = self.turned.cols;
         let (columns, values) = x.row(i);
         columns.iter().zip(values).map(move |(&j, &x)| {
-            let wh = dot(w, &self.state.h.data[j as usize * k..][..k]).max(LEAST);
+            let wh = dot(w, &self.state.at().data[j as usize * k..][..k]).max(LEAST);
             let x = x * self.state.scale;
             (x / wh, f64::from(x) * ln(wh))
         })
     }
 
-    /// into (d×k) += Qᵀ·W, where Q = X / WH of these weights. Returns Σ wH − x·ln(wH) over all entries of these rows.
-    pub fn add_atoms(&self, into: &mut [f64], x: &Rows, w: &[f32]) -> f64 {
+    /// `above` (d×k) += Σ x·(wH)^(β−2)·w and `below` (d×k; none for Kullback–Leibler) += Σ (wH)^(β−1)·w. Returns the divergence
+    /// of these rows, less what does not depend on wH.
+    pub fn add_atoms(&self, above: &mut [f64], below: &mut [f64], x: &Rows, w: &[f32]) -> f64 {
         match x {
-            Rows::Dense(x) => self.add_atoms_dense(into, x, w),
-            Rows::Sparse(x) => self.add_atoms_sparse(into, x, w),
+            Rows::Dense(x) => self.add_atoms_dense(above, below, x, w),
+            Rows::Sparse(x) => self.add_atoms_sparse(above, x, w),
         }
     }
 
     /// Strips of columns need nothing of each other, so threads share no sums.
-    fn add_atoms_dense(&self, into: &mut [f64], x: &DenseRows, w: &[f32]) -> f64 {
+    fn add_atoms_dense(&self, above: &mut [f64], below: &mut [f64], x: &DenseRows, w: &[f32]) -> f64 {
         let (d, k) = (x.cols, self.turned.cols);
-        let strips = into.par_chunks_mut(TILE * k).enumerate().map(|(tile, into)| {
-            let (first, cols) = (tile * TILE, into.len() / k);
+        let below = below.chunks_mut(TILE * k).chain(std::iter::repeat_with(<&mut [f64]>::default));
+        let strips: Vec<(&mut [f64], &mut [f64])> = above.chunks_mut(TILE * k).zip(below).collect();
+        let costs = strips.into_par_iter().enumerate().map(|(tile, (above, below))| {
+            let (first, cols) = (tile * TILE, above.len() / k);
             let mut strip = Strip::new(cols);
+            let mut powers = Strip::new(if below.is_empty() { 0 } else { cols });
             let mut xs = vec![0f32; DEPTH * strip.width()];
-            let mut loss = 0.0;
+            let mut cost = 0.0;
             for (x, w) in x.data.chunks(DEPTH * d).zip(w.chunks(DEPTH * k)) {
                 let depth = w.len() / k;
                 let xs = &mut xs[..depth * strip.width()];
-                for (xs, x) in xs.chunks_exact_mut(strip.width()).zip(x.chunks_exact(d)) {
+                let width = strip.width();
+                for (xs, x) in xs.chunks_exact_mut(width).zip(x.chunks_exact(d)) {
                     xs[..cols].copy_from_slice(&x[first..first + cols]);
                 }
                 let q = strip.all(depth);
                 product::rows_times_tile(q, w, &self.atoms, tile);
-                loss += Arch::new().dispatch(|| divergence(xs, q, self.state.scale));
-                ratio(q, xs, self.state.scale);
-                strip.add(into, w, k, 1.0);
+                for (x, wh) in xs.chunks_exact(width).zip(q.chunks_exact(width)) {
+                    cost += self.kind.cost(&x[..cols], &wh[..cols]);
+                }
+                self.kind.ratios(q, powers.all(depth), xs);
+                strip.add(above, w, k, 1.0);
+                if !below.is_empty() {
+                    powers.add(below, w, k, 1.0);
+                }
             }
-            loss
+            cost
         });
-        strips.collect::<Vec<f64>>().iter().sum()
+        costs.collect::<Vec<f64>>().iter().sum()
     }
 
     fn add_atoms_sparse(&self, into: &mut [f64], x: &SparseRows, w: &[f32]) -> f64 {
@@ -184,33 +318,14 @@ impl<'a> Factors<'a> {
     }
 }
 
-/// q ← scale·x / q, where q holds wH.
-fn ratio(q: &mut [f32], x: &[f32], scale: f32) {
-    Arch::new().dispatch(|| {
-        for (q, &x) in q.iter_mut().zip(x) {
-            *q = x * scale / q.max(LEAST);
-        }
-    });
-}
-
-/// Σ wH − x·ln(wH).
-#[inline(always)]
-fn divergence(x: &[f32], wh: &[f32], scale: f32) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [0f64; LANES];
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let (whs, wh_rest) = wh.as_chunks::<LANES>();
-    for (x, wh) in xs.iter().zip(whs) {
-        for l in 0..LANES {
-            let wh = wh[l].max(LEAST);
-            sums[l] += f64::from(wh) - f64::from(x[l] * scale) * ln(wh);
-        }
+/// w ← w · (above / (below + l1 + l2·w))^exponent
+pub(super) fn step(w: &mut [f32], above: &[f32], below: &[f32], (l1, l2): (f32, f32), exponent: f64) {
+    for ((w, &above), &below) in w.iter_mut().zip(above).zip(below) {
+        let below = below + l1 + l2 * *w;
+        let ratio = if below > 0.0 { above / below } else { 0.0 };
+        let new = *w * if exponent == 1.0 { ratio } else { f64::from(ratio).powf(exponent) as f32 };
+        *w = if new < TINY { 0.0 } else { new };
     }
-    for (&x, &wh) in x_rest.iter().zip(wh_rest) {
-        let wh = wh.max(LEAST);
-        sums[0] += f64::from(wh) - f64::from(x * scale) * ln(wh);
-    }
-    sums.iter().sum()
 }
 
 /// Natural logarithm of a positive normal f32, to about 1e-15, as plain arithmetic that vectorises: the exponent from the
@@ -229,6 +344,22 @@ fn ln(v: f32) -> f64 {
         series = series * z + 1.0 / c;
     }
     f64::from(exponent) * std::f64::consts::LN_2 + 2.0 * s * series
+}
+
+/// e^v for |v| below 700, to about 1e-13, as plain arithmetic that vectorises; what lies beyond is taken as 700 away.
+#[inline(always)]
+fn exp(v: f64) -> f64 {
+    // Adding 1.5·2⁵² rounds to an integer, and leaves it in the lowest bits.
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let v = v.clamp(-700.0, 700.0);
+    let t = v * std::f64::consts::LOG2_E + ROUND;
+    let r = (v - (t - ROUND) * std::f64::consts::LN_2) * 0.25;
+    let mut series = 1.0;
+    for c in [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0] {
+        series = 1.0 + series * r * (1.0 / c);
+    }
+    let series = series * series;
+    series * series * f64::from_bits(t.to_bits().wrapping_add(1023) << 52)
 }
 
 /// Sum of products, in lanes.
@@ -255,5 +386,13 @@ mod tests {
             let want = f64::from(v).ln();
             assert!((ln(v) - want).abs() <= 4e-15 * want.abs().max(1.0), "{v}: {} {want}", ln(v));
         }
+    }
+
+    #[test]
+    fn the_exponential_is_exact() {
+        for v in [-690.0, -1.5, -0.3, 0.0, 1e-9, 0.17, 0.35, 1.0, 88.0, 700.0] {
+            assert!((exp(v) / v.exp() - 1.0).abs() < 1e-12, "{v}: {} {}", exp(v), v.exp());
+        }
+        assert_eq!((exp(-1e9), exp(1e9)), (exp(-700.0), exp(700.0)));
     }
 }

@@ -26,13 +26,13 @@ pub(super) struct Pace {
     rest: u32,
     /// The last pass was undone.
     pub rejected: bool,
-    /// The objective of the best pair so far.
+    /// The objective of the best pair so far; the largest number of all before the first, since checkpoints hold no infinities.
     pub best: f64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { beta: 0.0, next: FIRST, limit: 1.0, before: FIRST, rest: PLAIN, rejected: false, best: f64::INFINITY }
+        Self { beta: 0.0, next: FIRST, limit: 1.0, before: FIRST, rest: PLAIN, rejected: false, best: f64::MAX }
     }
 }
 

@@ -6,9 +6,10 @@
 //! loss is that of the moved weights and the new atoms; when it rises, the fit goes back to the best pair, which is kept, takes
 //! a plain step from there, and β shrinks.
 
+use super::exact::Exact;
 use super::hals::{Effort, Quadratic};
 use super::product::{self, Packed};
-use super::{Nmf, NmfSolver, NmfState, NmfStats, as_f32, init, multiplicative, take};
+use super::{Nmf, NmfSolver, NmfState, NmfStats, as_f32, constraint, init, multiplicative, take};
 use crate::fold::Progress;
 use crate::mat::{Mat, Rows};
 use rayon::prelude::*;
@@ -47,10 +48,11 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
     let (l1, l2) = state.penalty_of_weights(how, x.cols());
     let gram = with_diagonal(&state.gram, k, l2);
     let problem = Quadratic::new(k, &gram, 0.0);
+    let exact = (solver == NmfSolver::Exact).then(|| Exact::new(k, &gram.iter().map(|&g| f64::from(g)).collect::<Vec<_>>()));
     let h = Packed::new(&state.at().data, k);
     let below = Packed::new(&gram, k);
     let effort = match solver {
-        _ if !kept => ALONE,
+        _ if !kept || solver == NmfSolver::Separable => ALONE,
         _ if fresh && state.warm => Effort { sweeps: how.sweeps.max(COLD), tol: 1e-4 },
         _ => Effort { sweeps: state.sweeps[0], tol: 0.0 },
     };
@@ -72,8 +74,9 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
             product::rows_times(&mut b, &x.slice(i * take, i * take + w.len() / k), &h);
             b.iter_mut().for_each(|b| *b = *b * state.scale - pull);
             step.begin(memo, w);
-            match solver {
-                NmfSolver::Mu => multiplicative::weights_squared(w, &b, &below, l1),
+            match (solver, &exact) {
+                (NmfSolver::Mu, _) => multiplicative::weights_squared(w, &b, &below, l1),
+                (_, Some(exact)) => exact.solve(w, &b, false),
                 _ => problem.refine(w, &b, effort, visited),
             }
             step.end(memo, w);
@@ -156,11 +159,14 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     let d = state.h.rows;
     let mut h = state.at().clone();
     let mut gradient = None;
-    if solver == NmfSolver::Mu {
+    let own = constraint::atoms(how, state, s, &mut h);
+    if own.is_none() && solver == NmfSolver::Mu {
         multiplicative::atoms_squared(&mut h.data, &s.xw, &s.ww, k, (l1, l2));
-    } else {
+        let kept = state.at().data.par_chunks(k);
+        h.data.par_chunks_mut(k).zip(kept).for_each(|(h, kept)| h[..how.fixed].copy_from_slice(&kept[..how.fixed]));
+    } else if own.is_none() {
         let ww = with_diagonal(&as_f32(&s.ww), k, l2 as f32);
-        let problem = Quadratic::new(k, &ww, FLOOR);
+        let problem = Quadratic::new(k, &ww, FLOOR).hold(how.fixed);
         let effort = Effort { sweeps: state.sweeps[1], tol: 0.0 };
         let take = take(d);
         let mut visited = vec![0f32; d];
@@ -187,6 +193,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
         let of_h = l1 * h.data.iter().map(|&v| f64::from(v)).sum::<f64>() + 0.5 * l2 * trace(&gram);
         objective += 2.0 * (of_w + of_h);
     }
+    objective += 2.0 * own.unwrap_or(0.0);
     let weight = || (0..k).map(|a| s.ww[a * k + a].sqrt()).collect();
     let unit = entries * scale * scale;
     if solver != NmfSolver::Accelerated {
@@ -203,7 +210,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
         state.h = h;
         let done = how.tol > 0.0 && best - objective <= how.tol * best;
         state.gram = if state.at.data.is_empty() { as_f32(&gram) } else { as_f32(&super::gram(&state.at)) };
-        Progress { loss: objective / unit, done: done && best.is_finite(), gradient }
+        Progress { loss: objective / unit, done: done && best < f64::MAX, gradient }
     } else {
         state.pace.back();
         state.at = Mat::default();

@@ -32,9 +32,9 @@ pub struct NmfState {
     pub(super) scale: f32,
     /// Mean of the scaled data, as the sample has it.
     pub(super) mean: f64,
-    /// Of the scaled data, from the first pass: Σx², Σx, Σ x·ln x − x.
+    /// Of the scaled data, from the first pass: Σx², Σx, and the part of the divergence that wh is not in.
     pub(super) totals: [f64; 3],
-    /// F of Lee & Seung 1999, in units of the data; divergence only.
+    /// F of Lee & Seung 1999, in units of the data; Kullback–Leibler only.
     pub(super) likelihood: Option<f64>,
     /// The atoms are good already, from a fit of some of the rows: weights start from nothing and are solved for.
     pub(super) warm: bool,
@@ -49,18 +49,21 @@ pub struct NmfState {
 /// The sums of one pass.
 #[derive(Debug, Clone)]
 pub struct NmfStats {
-    /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x/wh. (d×k)
+    /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x·(wh)^(β−2). (d×k)
     pub(super) xw: Vec<f64>,
-    /// Squared error: Σ wᵀw (k×k). Divergence: Σ w (k).
+    /// Squared error: Σ wᵀw (k×k). Kullback–Leibler: Σ w (k). Other divergences: Σ (wh)^(β−1)ᵀw (d×k).
     pub(super) ww: Vec<f64>,
-    /// In the first pass Σx², Σx, Σ x·ln x − x of scaled data; then Σ wh − x·ln(wh), the number of entries,
-    /// Σ|projected gradient| of the weights, and Σw.
+    /// Divergences other than Kullback–Leibler: Σ w (k).
+    pub(super) weight: Vec<f64>,
+    /// In the first pass Σx², Σx and the constant part of the divergence, of scaled data; then the part of the divergence that
+    /// depends on wh, the number of entries, Σ|projected gradient| of the weights, and Σw (squared error) or the penalty of the
+    /// weights (divergence).
     pub(super) sums: [f64; 7],
 }
 
 impl Stats for NmfStats {
     fn parts(&mut self) -> Vec<&mut [f64]> {
-        vec![&mut self.xw, &mut self.ww, &mut self.sums]
+        vec![&mut self.xw, &mut self.ww, &mut self.weight, &mut self.sums]
     }
 }
 
@@ -68,6 +71,14 @@ impl NmfState {
     /// The atoms that the next pass is taken at (d×k).
     pub(super) fn at(&self) -> &Mat {
         if self.at.data.is_empty() { &self.h } else { &self.at }
+    }
+
+    /// nsNMF: the next pass is taken at the smoothed atoms S·H.
+    pub(super) fn smooth(&mut self, theta: f64) {
+        if theta > 0.0 {
+            self.at = self.h.clone();
+            self.at.data.par_chunks_mut(self.h.cols).for_each(|h| smoothed(h, theta));
+        }
     }
 
     /// Brings what follows from the atoms of the next pass up to date.
@@ -98,19 +109,19 @@ impl NmfState {
         });
     }
 
-    /// The atoms (k×d), of unit norm (squared error) or unit sum (divergence), by falling share in the data, and what each was
+    /// The atoms (k×d), of unit norm (squared error) or unit sum (divergence), the fixed ones first and the others by falling share in the data, and what each was
     /// divided by, in the units of the data.
-    pub(super) fn atoms(&self, loss: NmfLoss) -> (Mat, Vec<f64>) {
+    pub(super) fn atoms(&self, how: &Nmf) -> (Mat, Vec<f64>) {
         let mut h = self.h.transpose();
-        h.data.iter_mut().for_each(|v| *v = if *v <= FLOOR { 0.0 } else { *v });
-        let size = |row: &[f32]| match loss {
+        h.data.iter_mut().for_each(|v| *v = if v.abs() <= FLOOR { 0.0 } else { *v });
+        let size = |row: &[f32]| match how.minimised() {
             NmfLoss::Squared => linalg::dot(row, row).sqrt(),
             _ => row.iter().map(|&v| f64::from(v)).sum(),
         };
         let sizes: Vec<f64> = (0..h.rows).map(|a| size(h.row(a))).collect();
         let share = |a: usize| sizes[a] * self.weight[a];
         let mut order: Vec<usize> = (0..h.rows).collect();
-        order.sort_by(|&a, &b| share(b).total_cmp(&share(a)));
+        order[how.fixed..].sort_by(|&a, &b| share(b).total_cmp(&share(a)));
         let mut atoms = Mat::zeros(h.rows, h.cols);
         for (to, &from) in order.iter().enumerate().filter(|(_, from)| sizes[**from] > 0.0) {
             let unit = 1.0 / sizes[from];
@@ -168,6 +179,12 @@ impl State for NmfState {
         state.derive();
         Ok(state)
     }
+}
+
+/// Numbers of one row or column on all atoms, times S = (1 − θ)·I + θ/k.
+pub(super) fn smoothed(v: &mut [f32], theta: f64) {
+    let shared = theta * v.iter().map(|&v| f64::from(v)).sum::<f64>() / v.len() as f64;
+    v.iter_mut().for_each(|v| *v = ((1.0 - theta) * f64::from(*v) + shared) as f32);
 }
 
 /// L1 and L2 that belong to a penalty α of data that was multiplied by `scale`, and both factors by its root: half the squared

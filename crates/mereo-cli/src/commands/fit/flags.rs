@@ -91,16 +91,19 @@ pub struct NmfFlags {
     /// What is minimised: squared, kullback-leibler (kl), itakura-saito (is), or the number β of a β-divergence.
     #[arg(long, value_name = "LOSS", default_value_t = Nmf::default().loss)]
     pub loss: NmfLoss,
-    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated) or plain (cd); multiplicative (mu); Lee and Seung's of 1999.
+    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated), plain (cd), or solved to the end (exact); atoms from the rows (separable); multiplicative (mu); Lee and Seung's of 1999, and local NMF.
     #[arg(long, value_parser = words::<NmfSolver>(), default_value_t = Choice(Nmf::default().solver))]
     pub solver: Choice<NmfSolver>,
-    /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), or given by --given.
+    /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), centres of clusters (k-means), rows that no others mix to (spa, snpa), or given by --given.
     #[arg(long, value_parser = words::<NmfInit>(), default_value_t = Choice(Nmf::default().init))]
     pub init: Choice<NmfInit>,
-    /// A file of the first atoms (k rows, as many columns as the data), for --init given.
+    /// A file of the first atoms (k rows, as many columns as the data), for --init given, or of those that --fixed keeps.
     #[arg(long, value_name = "FILE", required_if_eq("init", "given"))]
     #[serde(skip)]
     pub given: Option<PathBuf>,
+    /// So many first atoms of --given stay as they are, whatever the start.
+    #[arg(long, value_name = "ATOMS", default_value_t = Nmf::default().fixed)]
+    pub fixed: usize,
     /// Coordinate sweeps over the codes of a row in each pass.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().sweeps)]
     pub sweeps: usize,
@@ -113,6 +116,30 @@ pub struct NmfFlags {
     /// Share of L1 in both penalties: 0 is L2 alone, 1 is L1 alone.
     #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().l1_ratio)]
     pub l1_ratio: f64,
+    /// Hoyer's sparseness of every atom, met exactly: 0 (all entries equal) to 1 (a single one).
+    #[arg(long, value_name = "SPARSENESS")]
+    pub sparse_atoms: Option<f64>,
+    /// Hoyer's sparseness of every atom's codes over the fitted rows, which must fit in memory as one block.
+    #[arg(long, value_name = "SPARSENESS")]
+    pub sparse_codes: Option<f64>,
+    /// Smoothing of the codes by nsNMF, which makes atoms sparse, for --solver lee-seung: 0 (none) to 1.
+    #[arg(long, value_name = "THETA", default_value_t = Nmf::default().theta)]
+    pub theta: f64,
+    /// Keeps atoms apart: the penalty of the cosines of all pairs, as a share of the data's square.
+    #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().orthogonal)]
+    pub orthogonal: f64,
+    /// Keeps atoms close together: the penalty of the logarithm of their volume, as a share of the data's square.
+    #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().volume)]
+    pub volume: f64,
+    /// Keeps neighbouring pixels of an atom alike: the penalty of their differences, as a share of the data's square; needs --image.
+    #[arg(long, value_name = "SHARE", default_value_t = Nmf::default().smooth)]
+    pub smooth: f64,
+    /// Height and width of the images that the rows are, for --smooth, such as 19x19.
+    #[arg(long, value_name = "HxW", value_parser = crate::args::shape)]
+    pub image: Option<(usize, usize)>,
+    /// Let atoms, and the data, be negative (semi-NMF); codes stay at least 0.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Nmf::default().signed)]
+    pub signed: bool,
     /// Passes over the data at most.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().max_passes)]
     pub max_passes: usize,
