@@ -7,7 +7,9 @@ pub mod export;
 pub mod fit;
 pub mod info;
 pub mod inspect;
+pub mod rank;
 pub mod reconstruct;
+pub mod stability;
 pub mod transform;
 
 use crate::args::{Cli, Command};
@@ -25,6 +27,8 @@ pub fn run(cli: Cli) -> Result<()> {
         .map_err(|e| Failure::usage(format!("{} threads can't be started: {e}", global.threads)))?;
     match cli.command {
         Command::Compare(args) => compare::run(&args, &global),
+        Command::Rank(args) => rank::run(&args, &global),
+        Command::Stability(args) => stability::run(&args, &global),
         Command::Fit(args) => fit::run(&args, &global),
         Command::Transform(args) => transform::run(&args, &global),
         Command::Reconstruct(args) => reconstruct::run(&args, &global),
