@@ -55,7 +55,8 @@ impl Subject {
         if all > most {
             global.say(format_args!("note: {} of {} rows are worked on; --rows takes more", show::count(most), show::count(all)));
         }
-        let rows = owned(fold::draw(data.source.as_ref(), most.min(all), self.seed).map_err(|e| stop::or(e, "nothing was written"))?);
+        let rows =
+            owned(fold::draw(data.source.as_ref(), most.min(all), self.seed).map_err(|e| stop::or(e, "nothing was written"))?);
         if rows.rows() == 0 || rows.cols() == 0 {
             return Err(Failure::other(format!("{} has no rows; give data of at least 10", data.name)));
         }
@@ -79,7 +80,10 @@ impl Opened {
     pub fn made(&self) -> Vec<(String, String)> {
         let mut made = vec![
             ("Threads".into(), rayon::current_num_threads().to_string()),
-            ("Data".into(), format!("{}: {} rows of {} columns", self.data.name, show::count(self.all), show::count(self.rows.cols()))),
+            (
+                "Data".into(),
+                format!("{}: {} rows of {} columns", self.data.name, show::count(self.all), show::count(self.rows.cols())),
+            ),
         ];
         made.extend(self.data.credit.iter().map(|c| ("Credit".into(), c.clone())));
         made
@@ -87,7 +91,11 @@ impl Opened {
 
     /// What was worked on, in one line.
     pub fn line(&self, steps: &[Recipe]) -> String {
-        let drawn = if self.rows.rows() < self.all { format!("{} of {}", show::count(self.rows.rows()), show::count(self.all)) } else { show::count(self.all) };
+        let drawn = if self.rows.rows() < self.all {
+            format!("{} of {}", show::count(self.rows.rows()), show::count(self.all))
+        } else {
+            show::count(self.all)
+        };
         let image = self.image.map(|(h, w)| format!(" (images of {h}×{w})")).unwrap_or_default();
         let prep = if steps.is_empty() { "no preparation".to_string() } else { format!("prepared by {}", chain(steps)) };
         format!("{drawn} rows · {} columns{image} · {prep}", show::count(self.rows.cols()))
@@ -105,7 +113,8 @@ pub fn chain(steps: &[Recipe]) -> String {
     if steps.is_empty() { "raw".into() } else { steps.iter().map(|r| r.name()).collect::<Vec<_>>().join(",") }
 }
 
-fn owned(rows: Rows) -> Rows<'static> {
+/// Rows that nothing is borrowed for.
+pub fn owned(rows: Rows) -> Rows<'static> {
     match rows {
         Rows::Dense(x) => Rows::Dense(mereo::mat::DenseRows { cols: x.cols, data: x.data.into_owned().into() }),
         Rows::Sparse(x) => Rows::Sparse(mereo::mat::SparseRows {

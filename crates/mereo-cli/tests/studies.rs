@@ -27,7 +27,10 @@ fn json(folder: &Path, line: &str) -> Value {
 fn page(folder: &Path, name: &str) -> String {
     let page = std::fs::read_to_string(folder.join(name)).expect("page");
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));
-    assert!(!page.contains("http") && !page.contains("<script") && !page.contains("NaN"), "nothing from elsewhere, nothing undefined");
+    assert!(
+        !page.contains("http") && !page.contains("<script") && !page.contains("NaN"),
+        "nothing from elsewhere, nothing undefined"
+    );
     page
 }
 
@@ -46,7 +49,8 @@ fn rank_recommends_the_planted_number() {
 #[test]
 fn rank_of_noise_is_small_and_mistakes_are_told() {
     let folder = tempfile::tempdir().expect("tempdir");
-    let number = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xd1b5_4a32_d192_ed03) >> 40) as f64;
+    let number =
+        |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xd1b5_4a32_d192_ed03) >> 40) as f64;
     let rows: Vec<String> =
         (0..100).map(|i| (0..30).map(|j| (number(i * 30 + j + 1) / 1e4).to_string()).collect::<Vec<_>>().join(",")).collect();
     std::fs::write(folder.path().join("noise.csv"), rows.join("\n")).expect("write");

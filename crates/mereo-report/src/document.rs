@@ -220,7 +220,8 @@ mod tests {
     fn a_page_of_all_pieces_is_whole_and_escapes_what_it_is_given() {
         let atoms = Mat::new(2, 4, vec![1.0, 0.0, 0.5, 0.0, 0.0, 2.0, 0.0, -1.0]).expect("atoms");
         let hostile = "<img src=x>".to_string();
-        let plate = |image| Plate { title: hostile.clone(), atoms: atoms.clone(), image, under: vec![hostile.clone(), "b".into()] };
+        let plate =
+            |image| Plate { title: hostile.clone(), atoms: atoms.clone(), image, under: vec![hostile.clone(), "b".into()] };
         let each = |image| Block::Atoms {
             atoms: atoms.clone(),
             image,

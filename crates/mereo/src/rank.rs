@@ -11,9 +11,10 @@
 //!   long, since each new row is encoded with all its numbers in sight.
 //!
 //! Hidden entries are imputed: filled from the means of their row and column, fitted, filled with the reconstruction, and fitted again from
-//! the atoms so far, until they stand still. That is the expectation-maximisation answer to missing entries, and
-//! needs nothing of a method but fit, encode and decode; a method is seen only through a closure. What is left after
-//! [`ROUNDS`] rounds still leans to the means a little, in favour of large k.
+//! the atoms so far, until they stand still; first with few atoms, then with twice as many, up to k. That is the
+//! expectation-maximisation answer to missing entries, and needs nothing of a method but fit, encode and decode: a method
+//! is seen only through a closure. Far too many atoms reproduce what they were filled with, and so keep
+//! the error of half as many; that speaks against them, as it should.
 //!
 //! All in memory: a copy of the rows, and one of their reconstruction.
 
@@ -29,6 +30,8 @@ use std::time::Instant;
 
 /// Rounds of filling and fitting at most.
 pub const ROUNDS: usize = 30;
+/// Rounds with fewer atoms than k: what they predict is only a start.
+const BEFORE: usize = 6;
 /// Hidden entries stand still when a round moves them by less than this share of their size.
 const STILL: f64 = 1e-3;
 /// Passes of the first fit of filled rows: it need not converge, there are more rounds.
@@ -142,7 +145,8 @@ pub fn tried<E: From<Error>>(
 ) -> Result<Tried, E> {
     how.check()?;
     if x.rows < 2 * PARTS || x.cols < PARTS {
-        let said = format!("{} rows of {} columns are too few to hide some; give at least {} of {PARTS}", x.rows, x.cols, 2 * PARTS);
+        let said =
+            format!("{} rows of {} columns are too few to hide some; give at least {} of {PARTS}", x.rows, x.cols, 2 * PARTS);
         return Err(Error::data(said).into());
     }
     let started = Instant::now();
@@ -155,7 +159,7 @@ pub fn tried<E: From<Error>>(
         if s == 0 {
             train = measure::errors(model.as_ref(), &Memory::from(x))?.rmse;
         }
-        groups.push(strongest(&model.encode(&some)?));
+        groups.push(model.encode(&some)?);
         atoms.push(model.atoms().clone());
     }
     let (mut scattered, mut block) = (Vec::new(), Vec::new());
@@ -172,7 +176,7 @@ pub fn tried<E: From<Error>>(
         rows: measure::errors(model.as_ref(), &Memory::from(&unseen))?.rmse,
         train,
         stability: measure::stability(&atoms.iter().collect::<Vec<_>>())?,
-        cophenetic: cophenetic(&consensus(&groups)),
+        cophenetic: cophenetic_of(&groups),
         fit_seconds: fits,
         seconds: started.elapsed().as_secs_f64(),
     })
@@ -188,7 +192,10 @@ pub fn recommend(tried: &[Tried]) -> Option<Recommendation> {
     let at = tried.iter().find(|t| t.k == scattered.smallest)?;
     let largest = tried.iter().map(|t| t.k).max()?;
     let mut reason = if scattered.smallest == scattered.best {
-        format!("k = {} predicts scattered hidden entries best (RMSE {:.4}), and no smaller k comes within one standard error.", at.k, scattered.error)
+        format!(
+            "k = {} predicts scattered hidden entries best (RMSE {:.4}), and no smaller k comes within one standard error.",
+            at.k, scattered.error
+        )
     } else {
         format!(
             "k = {} is the smallest whose error on scattered hidden entries is within one standard error of the lowest (RMSE {:.4}, at k = {}).",
@@ -202,7 +209,11 @@ pub fn recommend(tried: &[Tried]) -> Option<Recommendation> {
     } else if (low..=high).contains(&at.k) {
         format!(" Hidden blocks agree within their error: {low} to {high}.")
     } else {
-        format!(" Hidden blocks do not agree: they say {}{}.", block.smallest, if low == high { String::new() } else { format!(" (lowest at {})", block.best) })
+        format!(
+            " Hidden blocks do not agree: they say {}{}.",
+            block.smallest,
+            if low == high { String::new() } else { format!(" (lowest at {})", block.best) }
+        )
     };
     reason += &format!(
         " There, atoms of two seeds match with a mean |cosine| of {:.2}, and the cophenetic correlation is {:.3}.",
@@ -222,7 +233,10 @@ fn mean(v: &[f64]) -> f64 {
 /// The one-standard-error rule over folds. Errors of a fold are compared with those of the same fold, so that a fold that is hard for
 /// every k counts for nothing.
 fn pick(tried: &[Tried], of: impl Fn(&Tried) -> &Vec<f64>) -> Option<Pick> {
-    let best = tried.iter().filter(|t| mean(of(t)).is_finite()).min_by(|a, b| mean(of(a)).total_cmp(&mean(of(b))).then(a.k.cmp(&b.k)))?;
+    let best = tried
+        .iter()
+        .filter(|t| mean(of(t)).is_finite())
+        .min_by(|a, b| mean(of(a)).total_cmp(&mean(of(b))).then(a.k.cmp(&b.k)))?;
     let within = |t: &&Tried| {
         let more: Vec<f64> = of(t).iter().zip(of(best)).map(|(a, b)| a - b).collect();
         let centre = mean(&more);
@@ -277,24 +291,34 @@ fn hidden<E: From<Error>>(
 ) -> Result<f64, E> {
     let mut filled = x.clone();
     fill(&mut filled, places);
-    let mut model = fit(&filled, &Ask { k, seed, passes: Some(FIRST), warm: None })?;
-    for round in 1..=ROUNDS {
-        let back = model.decode(&model.encode(&filled.view())?)?;
-        let (mut moved, mut size) = (0.0, 0.0);
-        for &at in places {
-            let (old, new) = (f64::from(filled.data[at]), f64::from(back.data[at]));
-            moved += (new - old).powi(2);
-            size += new * new;
-            filled.data[at] = back.data[at];
+    for step in ladder(k) {
+        let rounds = if step == k { ROUNDS } else { BEFORE };
+        let mut model = fit(&filled, &Ask { k: step, seed, passes: Some(FIRST), warm: None })?;
+        for round in 1..=rounds {
+            let back = model.decode(&model.encode(&filled.view())?)?;
+            let (mut moved, mut size) = (0.0, 0.0);
+            for &at in places {
+                let (old, new) = (f64::from(filled.data[at]), f64::from(back.data[at]));
+                moved += (new - old).powi(2);
+                size += new * new;
+                filled.data[at] = back.data[at];
+            }
+            if moved <= STILL * STILL * size || round == rounds {
+                break;
+            }
+            let next = fit(&filled, &Ask { k: step, seed, passes: None, warm: Some(model.atoms()) })?;
+            model = next;
         }
-        if moved <= STILL * STILL * size || round == ROUNDS {
-            break;
-        }
-        let next = fit(&filled, &Ask { k, seed, passes: None, warm: Some(model.atoms()) })?;
-        model = next;
     }
     let square: f64 = places.iter().map(|&at| f64::from(filled.data[at] - x.data[at]).powi(2)).sum();
     Ok((square / places.len().max(1) as f64).sqrt())
+}
+
+/// k and its halves, rising from 1 or more.
+fn ladder(k: usize) -> Vec<usize> {
+    let mut steps: Vec<usize> = std::iter::successors(Some(k), |k| Some(k / 2)).take_while(|k| *k > 0).collect();
+    steps.reverse();
+    steps
 }
 
 /// Puts what the means of their rows and columns suggest in the place of entries: their product over the mean of all where nothing is
@@ -316,7 +340,13 @@ fn fill(x: &mut Mat, places: &[usize]) {
     let whole = mean(all, 0.0);
     for &at in places {
         let (row, col) = (mean(rows[at / d], whole), mean(cols[at % d], whole));
-        x.data[at] = if signed { row + col - whole } else if whole > 0.0 { row * col / whole } else { 0.0 } as f32;
+        x.data[at] = if signed {
+            row + col - whole
+        } else if whole > 0.0 {
+            row * col / whole
+        } else {
+            0.0
+        } as f32;
     }
 }
 
@@ -325,6 +355,12 @@ fn strongest(codes: &Codes) -> Vec<usize> {
     let z = codes.to_mat();
     let largest = |row: &[f32]| (0..row.len()).fold(0, |best, a| if row[a].abs() > row[best].abs() { a } else { best });
     (0..z.rows).map(|i| largest(z.row(i))).collect()
+}
+
+/// How nearly several fits agree on groups of rows: the cophenetic correlation of their consensus matrix, where the group of a row is
+/// the atom of its largest |code|. `codes` are those of the same few hundred rows under each fit.
+pub fn cophenetic_of(codes: &[Codes]) -> f64 {
+    cophenetic(&consensus(&codes.iter().map(strongest).collect::<Vec<_>>()))
 }
 
 /// How often two rows are in the same group, over several groupings of the same rows (n × n).
@@ -383,9 +419,8 @@ fn cophenetic(consensus: &Mat) -> f64 {
 fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let count = pairs.clone().count().max(1) as f64;
     let (a, b) = pairs.clone().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / count, b + y / count));
-    let (aa, bb, ab) = pairs.fold((0.0, 0.0, 0.0), |(aa, bb, ab), (x, y)| {
-        (aa + (x - a).powi(2), bb + (y - b).powi(2), ab + (x - a) * (y - b))
-    });
+    let (aa, bb, ab) =
+        pairs.fold((0.0, 0.0, 0.0), |(aa, bb, ab), (x, y)| (aa + (x - a).powi(2), bb + (y - b).powi(2), ab + (x - a) * (y - b)));
     if aa * bb > 0.0 { ab / (aa * bb).sqrt() } else { 1.0 }
 }
 
@@ -400,9 +435,14 @@ mod tests {
     fn nmf(x: &Mat, ask: &Ask) -> crate::Result<Box<dyn Model>> {
         let own = Nmf { k: ask.k, seed: ask.seed, ..Nmf::default() };
         let how = match ask.warm {
-            Some(h) => {
-                Nmf { solver: NmfSolver::Cd, init: NmfInit::Given, given: Some(h.clone()), max_passes: 4, encode_tol: 1e-4, ..own }
-            }
+            Some(h) => Nmf {
+                solver: NmfSolver::Cd,
+                init: NmfInit::Given,
+                given: Some(h.clone()),
+                max_passes: 4,
+                encode_tol: 1e-4,
+                ..own
+            },
             None => Nmf { max_passes: ask.passes.unwrap_or(own.max_passes), ..own },
         };
         Ok(Box::new(fit(&how, &Memory::from(x), Options::default())?.model))

@@ -7,8 +7,10 @@ pub mod export;
 pub mod fit;
 pub mod info;
 pub mod inspect;
+pub mod parts;
 pub mod rank;
 pub mod reconstruct;
+pub mod repro;
 pub mod stability;
 pub mod transform;
 
@@ -28,6 +30,8 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Compare(args) => compare::run(&args, &global),
         Command::Rank(args) => rank::run(&args, &global),
+        Command::Parts(args) => parts::run(&args, &global),
+        Command::Repro(args) => repro::run(&args, &global),
         Command::Stability(args) => stability::run(&args, &global),
         Command::Fit(args) => fit::run(&args, &global),
         Command::Transform(args) => transform::run(&args, &global),

@@ -101,7 +101,11 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let how = How { folds: args.folds, seeds: args.seeds, seed: args.subject.seed };
     how.check()?;
     let least = x.rows.min(x.cols);
-    let ks = if args.k.is_empty() { Numbers { from: 2.min(least), to: LARGEST.min(least / 2).max(1).max(2.min(least)) }.list() } else { sorted(&args.k) };
+    let ks = if args.k.is_empty() {
+        Numbers { from: 2.min(least), to: LARGEST.min(least / 2).max(1).max(2.min(least)) }.list()
+    } else {
+        sorted(&args.k)
+    };
     // One bar for each number of atoms, none for its many small fits.
     let silent = Global { quiet: true, ..global.clone() };
     let runner = args.subject.runner(global);
@@ -116,12 +120,16 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         bar.clear();
         tried.push(one.map_err(|e| stop::or(e, runner.left))?);
     }
-    let said = rank::recommend(&tried).ok_or_else(|| Failure::other("no error is a finite number; look at the data with `mereo info`"))?;
+    let said = rank::recommend(&tried)
+        .ok_or_else(|| Failure::other("no error is a finite number; look at the data with `mereo info`"))?;
     let mut page = Document {
         title: format!("How many atoms: {} on {}", args.method.label(), opened.data.name),
         facts: vec![
             opened.line(&args.prep),
-            format!("{} folds of held-out entries · {} seeds · held-out entries are imputed by repeated fits", args.folds, args.seeds),
+            format!(
+                "{} folds of held-out entries · {} seeds · held-out entries are imputed by repeated fits",
+                args.folds, args.seeds
+            ),
         ],
         summary: vec![said.reason.clone()],
         command: show::typed(std::env::args_os()),
@@ -172,7 +180,9 @@ fn table(tried: &[Tried], said: &Recommendation) -> Table {
 }
 
 fn plots(tried: &[Tried]) -> Vec<Plot> {
-    let line = |name: &str, of: &dyn Fn(&Tried) -> f64| (name.to_string(), tried.iter().map(|t| (t.k as f64, of(t))).collect::<Vec<_>>());
+    let line = |name: &str, of: &dyn Fn(&Tried) -> f64| {
+        (name.to_string(), tried.iter().map(|t| (t.k as f64, of(t))).collect::<Vec<_>>())
+    };
     let plot = |title: &str, y: &str, lines| Plot {
         title: title.into(),
         x: "number of atoms".into(),
@@ -208,6 +218,9 @@ mod tests {
         assert_eq!(list("3..6"), Ok(vec![3, 4, 5, 6]));
         assert_eq!(list("8..=128"), Ok(vec![8, 11, 16, 23, 32, 45, 64, 91, 128]));
         assert!(list("8..4").is_err() && list("0..4").is_err() && list("x").is_err());
-        assert_eq!(sorted(&[numbers("4..6").expect("range"), numbers("5").expect("one"), numbers("2").expect("one")]), [2, 4, 5, 6]);
+        assert_eq!(
+            sorted(&[numbers("4..6").expect("range"), numbers("5").expect("one"), numbers("2").expect("one")]),
+            [2, 4, 5, 6]
+        );
     }
 }

@@ -1,0 +1,128 @@
+//! `mereo repro`: published figures and claims, done again, as one page each.
+
+mod claims;
+mod lee_seung;
+mod notes;
+mod peer;
+mod words;
+
+use crate::args::Global;
+use crate::failure::{Failure, Result};
+use crate::load::Loaded;
+use crate::subject::{self, Opened};
+use mereo::Mat;
+use mereo::mat::{DenseRows, Rows};
+use mereo::source::{self, Memory, Open};
+use std::path::{Path, PathBuf};
+
+/// Flags of `mereo repro`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub what: What,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mereo repro lee-seung --data FOLDER    figures 1 and 4 of Lee and Seung 1999 and twelve claims, on CBCL faces and word counts of FOLDER
+  mereo repro lee-seung                  figure 1 and the claims on the embedded faces
+  mereo repro notes --data FOLDER        four experiments on Olivetti and LFW faces, beside scikit-learn where that is installed";
+
+/// What to reproduce.
+#[derive(Debug, clap::Subcommand)]
+pub enum What {
+    /// Lee and Seung, Nature 401, 1999: figure 1, figure 4, and twelve claims with target, found and held.
+    LeeSeung(lee_seung::Args),
+    /// Four experiments with NMF of faces, beside scikit-learn on the same machine, and what a grid says of their conclusions.
+    Notes(notes::Args),
+}
+
+/// Does it again.
+pub fn run(args: &Args, global: &Global) -> Result<()> {
+    match &args.what {
+        What::LeeSeung(args) => lee_seung::run(args, global),
+        What::Notes(args) => notes::run(args, global),
+    }
+}
+
+/// Images in memory, and where they come from.
+struct Faces {
+    name: String,
+    credit: String,
+    x: Mat,
+    image: (usize, usize),
+    /// They are the ones that were asked for, not the embedded ones in their place.
+    own: bool,
+}
+
+impl Faces {
+    /// The same for what works on opened data.
+    fn opened(&self) -> Opened {
+        let rows = || Rows::Dense(DenseRows { cols: self.x.cols, data: self.x.data.clone().into() });
+        Opened {
+            data: Loaded {
+                source: Box::new(Memory::new(rows())),
+                name: self.name.clone(),
+                kind: "memory",
+                image: Some(self.image),
+                columns: None,
+                credit: Some(self.credit.clone()),
+            },
+            image: Some(self.image),
+            rows: rows(),
+            all: self.x.rows,
+        }
+    }
+}
+
+/// The embedded faces.
+fn embedded() -> Result<Faces> {
+    let (x, set) = mereo::data::load("faces")?;
+    let image = set.image.ok_or_else(|| Failure::other("the embedded faces are no images"))?;
+    Ok(Faces { name: "the embedded faces".into(), credit: set.credit.into(), x, image, own: false })
+}
+
+/// All rows of a file.
+fn read(path: &Path) -> Result<Mat> {
+    Ok(mereo::fold::collect(source::open(path, &Open::default())?.source.as_ref())?)
+}
+
+/// Grey levels to 0..1, by 255 if they are bytes.
+fn unit(mut x: Mat) -> Mat {
+    if x.data.iter().any(|v| *v > 1.0) {
+        x.data.iter_mut().for_each(|v| *v /= 255.0);
+    }
+    x
+}
+
+/// The first file of a folder, or of the folders in it, that `fits`.
+fn find(folder: &Path, fits: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
+    let list = |at: &Path| -> Result<Vec<PathBuf>> {
+        let all = std::fs::read_dir(at).map_err(|e| Failure::other(format!("{} can't be read: {e}", at.display())))?;
+        let mut all: Vec<PathBuf> = all.filter_map(|e| Some(e.ok()?.path())).collect();
+        all.sort();
+        Ok(all)
+    };
+    let good = |p: &&PathBuf| p.is_file() && p.file_name().is_some_and(|n| fits(&n.to_string_lossy()));
+    let here = list(folder)?;
+    if let Some(found) = here.iter().find(good) {
+        return Ok(Some(found.clone()));
+    }
+    for inner in here.iter().filter(|p| p.is_dir()) {
+        if let Some(found) = list(inner)?.iter().find(good) {
+            return Ok(Some(found.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// A matrix as rows.
+fn rows(x: &Mat) -> Rows<'static> {
+    Rows::Dense(DenseRows { cols: x.cols, data: x.data.clone().into() })
+}
+
+/// Prepared by one recipe.
+fn prepared(x: &Mat, recipe: mereo::Recipe) -> Result<Mat> {
+    Ok(subject::prepared(&x.view(), &[recipe])?.to_mat())
+}
