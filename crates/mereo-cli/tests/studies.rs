@@ -82,3 +82,72 @@ fn stability_shows_every_atom_with_its_number() {
     let loose = json(folder.path(), "stability digits -k 40 --method vq --seeds 3 -o v.html");
     assert!(loose["mean"].as_f64() < found["mean"].as_f64(), "{loose}");
 }
+
+#[test]
+fn parts_is_one_grid_with_pictures_and_what_moves_each_measure() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let said = ok(folder.path(), "parts swimmer -k 17,8 --constraint none,l1 --csv grid.csv");
+    assert!(said.contains("recovered") && said.contains("Sparseness of atoms moves most with the "), "{said}");
+    let cells = 1 + 1 + 1 + 1 + 1 + 1;
+    let page = page(folder.path(), "parts.html");
+    assert_eq!(page.matches("alt=\"Atoms of ").count(), cells + 4, "each axis begins with the usual cell");
+    let grid = std::fs::read_to_string(folder.path().join("grid.csv")).expect("csv");
+    let rows: Vec<Vec<&str>> = grid.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.len(), 1 + cells);
+    assert_eq!(rows[0][..6], ["k", "n", "start", "preparation", "constraint", "error"]);
+    let column = rows[0].iter().position(|h| *h == "recovered").expect("planted parts are looked for");
+    assert!(rows[1][column].parse::<f64>().is_ok_and(|v| v > 0.8), "{grid}");
+    let full =
+        json(folder.path(), "parts swimmer -k 4,6 --start random --prep raw --rows 100 --constraint none,kl --full -o full.html");
+    assert_eq!(full["cells"].as_array().map(Vec::len), Some(4));
+    assert!(full["cells"][3]["entry"]["atom_measures"]["sparseness"]["mean"].as_f64().is_some_and(|v| v > 0.0), "{full}");
+    assert!(!mereo(folder.path(), "parts swimmer --seeds 1").status.success());
+}
+
+#[test]
+fn lee_seung_is_told_claim_by_claim_on_the_embedded_faces() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    // Ten documents of two topics that share one word.
+    let line = |i: usize| if i % 2 == 0 { "3,2,0,0,2" } else { "0,0,4,2,3" };
+    std::fs::write(folder.path().join("counts.csv"), (0..10).map(line).collect::<Vec<_>>().join("\n")).expect("write");
+    std::fs::write(folder.path().join("words.txt"), "court\njudge\nmetal\niron\nlead").expect("write");
+    let line = "repro lee-seung --passes 120 --counts counts.csv --vocabulary words.txt --features 2";
+    let found = json(folder.path(), line);
+    let claims = found["claims"].as_array().expect("claims");
+    assert_eq!((claims.len(), found["embedded"].as_bool()), (12, Some(true)));
+    for claim in claims {
+        let id = claim["id"].as_str().expect("id");
+        let held = claim["held"].as_bool();
+        let expected = if matches!(id, "N5" | "N6") { None } else { Some(true) };
+        // N11 is a number of CBCL: on other faces zeros may cost less.
+        assert!(held == expected || id == "N11", "{claim}");
+    }
+    let page = page(folder.path(), "lee-seung.html");
+    assert!(page.contains("No CBCL faces were at hand") && page.contains("Figure 1") && page.contains("not yet available"));
+    assert!(page.contains("A word of two meanings, lead") && page.contains("metal"), "figure 4 by its words");
+    let out = mereo(folder.path(), "repro lee-seung --passes 2 --counts counts.csv --vocabulary counts.csv");
+    assert!(text(&out.stderr).contains("has 10 lines for 5 columns"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn the_notes_are_done_again_on_the_embedded_faces() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let line = "repro notes --max-passes 30 --python no-such-python --no-grid";
+    let out = Command::new(env!("CARGO_BIN_EXE_mereo"))
+        .args(line.split_whitespace())
+        .arg("--json")
+        .env("MEREO_CACHE", folder.path().join("cache"))
+        .current_dir(folder.path())
+        .output()
+        .expect("mereo runs");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let said = text(&out.stderr);
+    assert!(said.contains("the embedded ones stand in") && said.contains("no-such-python can't be started"), "{said}");
+    let found: Value = serde_json::from_slice(&out.stdout).expect("json");
+    let fits = found["fits"].as_array().expect("fits");
+    let test: Vec<f64> = fits.iter().filter(|f| f["experiment"] == 4).filter_map(|f| f["test"].as_f64()).collect();
+    assert!(test.len() >= 4 && test.windows(2).all(|w| w[1] < w[0]), "more rows, less held-out error: {test:?}");
+    let last = fits.last().expect("a fit");
+    assert!(last["train"].as_f64() < last["test"].as_f64() && last["k"] == 64);
+    assert!(page(folder.path(), "notes.html").contains("scikit-learn is left out"));
+}

@@ -117,6 +117,25 @@ fn find(folder: &Path, fits: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// A list of whole numbers: an `.npy` array of one axis, of 4 or 8 bytes each.
+fn list(path: &Path) -> Result<Vec<usize>> {
+    let wrong = |what: &str| Failure::other(format!("{}: {what}; save it as x.astype('int32')", path.display()));
+    let bytes = std::fs::read(path).map_err(|e| Failure::other(format!("{} can't be read: {e}", path.display())))?;
+    let (length, at) = match bytes.get(..10) {
+        Some(b) if b.starts_with(b"\x93NUMPY\x01") => (usize::from(u16::from_le_bytes([b[8], b[9]])), 10),
+        _ => return Err(wrong("no .npy file of version 1")),
+    };
+    let (head, data) = bytes[at..].split_at_checked(length).ok_or_else(|| wrong("it is cut off"))?;
+    let head = String::from_utf8_lossy(head);
+    let number = |b: &[u8]| b.iter().rev().fold(0i64, |n, &b| n << 8 | i64::from(b));
+    let width = if head.contains("'<i4'") { 4 } else { 8 };
+    if !head.contains("'<i4'") && !head.contains("'<i8'") {
+        return Err(wrong("no whole numbers"));
+    }
+    let numbers = data.chunks_exact(width).map(|b| usize::try_from(number(b)).map_err(|_| wrong("a number is below 0")));
+    numbers.collect()
+}
+
 /// A matrix as rows.
 fn rows(x: &Mat) -> Rows<'static> {
     Rows::Dense(DenseRows { cols: x.cols, data: x.data.clone().into() })
@@ -125,4 +144,38 @@ fn rows(x: &Mat) -> Rows<'static> {
 /// Prepared by one recipe.
 fn prepared(x: &Mat, recipe: mereo::Recipe) -> Result<Mat> {
     Ok(subject::prepared(&x.view(), &[recipe])?.to_mat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_numbers_is_read_and_other_arrays_are_refused() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let file = |kind: &str, data: &[u8]| {
+            let head = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': (2,), }}");
+            let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+            bytes.extend((head.len() as u16).to_le_bytes());
+            bytes.extend(head.as_bytes());
+            bytes.extend(data);
+            let path = folder.path().join("list.npy");
+            std::fs::write(&path, bytes).expect("write");
+            path
+        };
+        assert_eq!(list(&file("<i4", &[1, 2, 0, 0, 7, 0, 0, 0])).expect("numbers"), [513, 7]);
+        assert_eq!(list(&file("<i8", &[3, 0, 0, 0, 0, 0, 0, 0])).expect("numbers"), [3]);
+        assert!(list(&file("<f4", &[0; 8])).is_err() && list(Path::new("/no/such")).is_err());
+    }
+
+    #[test]
+    fn the_first_fitting_file_of_a_folder_or_of_its_folders_is_found() {
+        let folder = tempfile::tempdir().expect("tempdir");
+        std::fs::create_dir(folder.path().join("cbcl")).expect("folder");
+        std::fs::write(folder.path().join("cbcl/faces.npy"), b"").expect("write");
+        let fits = |name: &str| name.ends_with(".npy");
+        assert_eq!(find(folder.path(), &fits).expect("read"), Some(folder.path().join("cbcl/faces.npy")));
+        assert_eq!(find(folder.path(), &|name: &str| name.ends_with(".mat")).expect("read"), None);
+        assert!(find(Path::new("/no/such"), &fits).is_err());
+    }
 }

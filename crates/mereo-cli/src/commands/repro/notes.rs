@@ -2,7 +2,7 @@
 //! held-out faces against the number of rows; with scikit-learn beside, and the grid that their conclusions are held against.
 
 use super::peer::{self, Done, Exchange, Job};
-use super::{Faces, embedded, find, read, rows, unit};
+use super::{Faces, embedded, find, list, read, rows, unit};
 use crate::args::Global;
 use crate::commands::parts::{self, Axes, Constraint, Grid, MEASURES, Start, Steps, Tries};
 use crate::failure::{Failure, Result};
@@ -149,7 +149,7 @@ fn lfw(args: &Args) -> Result<Split> {
     let faces = Faces { name: "the LFW faces".into(), credit, x, image: SHAPE, own: true };
     let (Some(train), Some(test)) = (file("train_")?, file("test_")?) else { return split(faces, args.seed) };
     let numbers = |path: &PathBuf| -> Result<Vec<usize>> {
-        let found: Vec<usize> = read(path)?.data.iter().map(|&v| v as usize).collect();
+        let found = list(path)?;
         match found.iter().find(|i| **i >= faces.x.rows) {
             Some(i) => Err(Failure::other(format!("{} names row {i} of {}", path.display(), faces.x.rows))),
             None => Ok(found),
