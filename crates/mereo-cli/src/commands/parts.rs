@@ -20,7 +20,7 @@ use std::path::PathBuf;
 /// Rows that the groups of two seeds are compared on.
 const GROUPED: usize = 300;
 /// Penalty of `l1` and `l2`, in units of the mean to the power 3/2, which is how such a penalty scales with the data.
-const PENALTY: f64 = 0.002;
+const PENALTY: f64 = 0.001;
 
 /// Flags of `mereo parts`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,7 @@ pub struct Args {
     /// Passes over the rows at most.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = crate::args::positive)]
     pub max_passes: usize,
-    /// Penalty of l1 and l2, in scikit-learn's scaling [default: 0.002 times the mean of the prepared rows to the power 1.5].
+    /// Penalty of l1 and l2, in scikit-learn's scaling [default: 0.001 times the mean of the prepared rows to the power 1.5].
     #[arg(long, value_name = "ALPHA")]
     pub alpha: Option<f64>,
     /// Also write the table as CSV.
@@ -254,13 +254,14 @@ pub const MEASURES: &[Measure] = &[
     ("stability", |c| Some(c.stability)),
     ("cophenetic", |c| Some(c.cophenetic)),
     ("recovered", |c| c.recovered),
+    ("dead", |c| Some(c.entry.atom_measures.dead.len() as f64)),
 ];
 
 const NOTE: &str = "\
 error: length of the residual over that of the rows, training and held out. sparse atoms: Hoyer's sparseness (0 all alike, 1 one number alone). zeros in \
 atoms: share of numbers below 1 % of the largest. overlap: mean |cosine| between atoms. spread: variance of the pixels' places over that of an even image. one \
 piece: share of the mass in the largest connected patch. sparse rows, sparse use: Hoyer's sparseness of a row's codes, and of an atom's codes. stability: mean \
-|cosine| of matched atoms over seeds. cophenetic: how far the seeds group the rows alike. recovered: mean |cosine| of planted parts with their matches. Errors of \
+|cosine| of matched atoms over seeds. cophenetic: how far the seeds group the rows alike. recovered: mean |cosine| of planted parts with their matches. dead: atoms that are zero. Errors of \
 different preparations are errors of different numbers.";
 
 /// Fits the grid.
