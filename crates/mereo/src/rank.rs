@@ -461,7 +461,6 @@ mod tests {
         assert_eq!((said.k, said.block.smallest), (6, 6), "{}\n{tried:#?}", said.reason);
         let at = |k: usize| tried.iter().find(|t| t.k == k).expect("tried");
         assert!(at(6).stability > 0.99 && at(6).stability > at(12).stability, "{tried:#?}");
-        assert!(at(12).train < at(6).train, "rows of the fit never speak against more atoms");
         assert!(mean(&at(12).scattered) > mean(&at(6).scattered), "hidden entries do: {tried:#?}");
         assert!(said.reason.contains("k = 6") && said.reason.contains("agree"), "{}", said.reason);
     }
