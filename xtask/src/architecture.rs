@@ -43,7 +43,7 @@ const RULES: &[Rule] = &[
         why: "a method owns no loop, file, clock, thread or kind of source",
     },
     Rule {
-        files: &["mereo/src/measure", "mereo/src/inspect", "mereo/src/compare"],
+        files: &["mereo/src/measure", "mereo/src/inspect", "mereo/src/compare", "mereo/src/rank"],
         except: &[],
         words: &["pca", "vq", "nmf"],
         why: "what looks at models sees only the trait",

@@ -99,6 +99,14 @@ impl Reading {
 pub enum Command {
     /// Fit PCA, VQ and NMF with the same number of atoms, print one table and write report.html.
     Compare(commands::compare::Args),
+    /// Say how many atoms data has, by entries held out and by seeds: a table, rank.html and a recommendation.
+    Rank(commands::rank::Args),
+    /// Say which atoms every random start finds: a table, and stability.html with the atoms.
+    Stability(commands::stability::Args),
+    /// Say what makes parts emerge: atoms, rows, start, preparation and constraint in one grid, with parts.html.
+    Parts(commands::parts::Args),
+    /// Reproduce published figures and claims, line by line, as one page.
+    Repro(commands::repro::Args),
     /// Learn a model from data and write it to a file.
     Fit(commands::fit::Args),
     /// Write the codes of rows on a model's atoms.

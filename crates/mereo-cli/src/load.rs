@@ -28,6 +28,24 @@ pub struct Loaded {
     pub credit: Option<String>,
 }
 
+impl Loaded {
+    /// Height and width of the images that the rows are: as typed, else as the file says.
+    ///
+    /// # Errors
+    /// What was typed has other pixels than a row has columns.
+    pub fn image_or(&self, typed: Option<(usize, usize)>) -> Result<Option<(usize, usize)>> {
+        let cols = self.source.cols();
+        match typed {
+            Some((h, w)) if h * w != cols => Err(Failure::usage(format!(
+                "--image {h}x{w} has {} pixels, a row has {cols} columns; give their height and width",
+                h * w
+            ))),
+            Some(shape) => Ok(Some(shape)),
+            None => Ok(self.image.filter(|(h, w)| h * w == cols)),
+        }
+    }
+}
+
 /// The file or folder that DATA names, unless it is embedded or fetched.
 pub fn file(data: &OsStr) -> Option<&Path> {
     let named = data.to_str().is_some_and(|name| mereo::data::find(name).is_some() || fetch::cached(name).is_some());

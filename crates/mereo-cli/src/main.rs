@@ -7,11 +7,13 @@ mod commands;
 mod failure;
 mod fetch;
 mod load;
+mod methods;
 mod output;
 mod progress;
 mod show;
 mod split;
 mod stop;
+mod subject;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

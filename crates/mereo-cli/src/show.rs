@@ -3,6 +3,7 @@
 use crate::failure::Result;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -99,9 +100,25 @@ pub fn bytes(n: u64) -> String {
     format!("{v:.1} {unit}")
 }
 
+/// The command as a shell would take it.
+pub fn typed(args: impl Iterator<Item = OsString>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:%+@".contains(c);
+    let quoted = args.skip(1).map(|a| {
+        let a = a.to_string_lossy().into_owned();
+        if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{}'", a.replace('\'', "'\\''")) }
+    });
+    std::iter::once("mereo".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_can_be_pasted_into_a_shell() {
+        let words = ["mereo", "compare", "my data.npy", "--prep=unit-norm", "it's", ""].map(OsString::from);
+        assert_eq!(typed(words.into_iter()), r"mereo compare 'my data.npy' --prep=unit-norm 'it'\''s' ''");
+    }
 
     #[test]
     fn numbers_keep_four_digits() {

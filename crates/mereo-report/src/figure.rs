@@ -8,7 +8,7 @@ use mereo::Mat;
 use mereo::compare::{Comparison, Entry};
 
 /// Most atoms that are drawn; more would be specks.
-const SHOWN: usize = 256;
+pub(crate) const SHOWN: usize = 256;
 /// Width of a montage on a wide screen.
 const WIDE: usize = 460;
 /// Most pixels of a montage; larger images are drawn smaller.
@@ -56,13 +56,8 @@ fn heading(e: &Entry, i: usize) -> Markup {
 }
 
 fn equation(c: &Comparison, e: &Entry, i: usize, shape: (usize, usize)) -> Markup {
-    let (atoms, shape_drawn) = drawable(&e.atoms, shape);
-    let across = across(atoms.rows, shape);
-    let image = montage(&atoms, shape_drawn, Some(across));
-    let (width, height) = image.dimensions();
-    let times = (WIDE as u32 / width).max(1);
-    let fine = width as usize > WIDE;
-    let wide = if fine { WIDE as u32 } else { width * times };
+    let shown = e.atoms.rows.min(SHOWN);
+    let across = across(shown, shape);
     let range = range(&c.example.prepared);
     let label = &e.facts.label;
     html! {
@@ -70,8 +65,8 @@ fn equation(c: &Comparison, e: &Entry, i: usize, shape: (usize, usize)) -> Marku
             (heading(e, i))
             div.equation {
                 figure.atoms {
-                    img.fine[fine] src=(data(&image)) width=(width) height=(height) style={ "width:" (wide) "px" } alt={ "Atoms of " (label) };
-                    figcaption { (atoms.rows) " atoms" }
+                    (atoms(&e.atoms, shape, label))
+                    figcaption { (shown) " atoms" }
                 }
                 span.op { "×" }
                 div.terms {
@@ -92,6 +87,26 @@ fn equation(c: &Comparison, e: &Entry, i: usize, shape: (usize, usize)) -> Marku
             }
         }
     }
+}
+
+/// Atoms as a montage of images.
+pub(crate) fn atoms(atoms: &Mat, shape: (usize, usize), label: &str) -> Markup {
+    let (atoms, drawn) = drawable(atoms, shape);
+    let image = montage(&atoms, drawn, Some(across(atoms.rows, shape)));
+    let (width, height) = image.dimensions();
+    let fine = width as usize > WIDE;
+    let wide = if fine { WIDE as u32 } else { width * (WIDE as u32 / width).max(1) };
+    html! {
+        img.fine[fine] src=(data(&image)) width=(width) height=(height) style={ "width:" (wide) "px" } alt={ "Atoms of " (label) };
+    }
+}
+
+/// One atom as an image, on its own scale.
+pub(crate) fn tile(atom: &[f32], (height, width): (usize, usize), a: usize) -> Markup {
+    let scale = largest(atom);
+    let at = |x: u32, y: u32| atom.get(y as usize * width + x as usize).copied().unwrap_or(0.0);
+    let image = image::RgbImage::from_fn(width.max(1) as u32, height.max(1) as u32, |x, y| signed(at(x, y), scale));
+    html! { img src=(data(&image)) width=(width) height=(height) alt={ "Atom " (a) }; }
 }
 
 /// Atoms to draw: not too many, not too large.
@@ -180,7 +195,7 @@ fn columns(c: &Comparison) -> Markup {
             section.model {
                 (heading(e, i))
                 (heat(&e.atoms, &e.facts.label))
-                div.profiles { @for a in 0..e.atoms.rows.min(PROFILES) { (profile(c, e.atoms.row(a), a)) } }
+                div.profiles { @for a in 0..e.atoms.rows.min(PROFILES) { (profile(Names(c.data.columns.as_deref()), e.atoms.row(a), &format!("Atom {a}"))) } }
             }
         }
         (example(c))
@@ -188,7 +203,7 @@ fn columns(c: &Comparison) -> Markup {
 }
 
 /// All atoms as thin rows of colour.
-fn heat(atoms: &Mat, label: &str) -> Markup {
+pub(crate) fn heat(atoms: &Mat, label: &str) -> Markup {
     let (k, d) = (atoms.rows.min(SHOWN), atoms.cols);
     let width = d.clamp(1, COLUMNS);
     let mut binned = Mat::zeros(k, width);
@@ -222,19 +237,25 @@ fn strongest(row: &[f32], most: usize) -> Vec<usize> {
     order
 }
 
-fn name(c: &Comparison, column: usize) -> String {
-    c.data.columns.as_ref().and_then(|names| names.get(column).cloned()).unwrap_or_else(|| format!("{column}"))
+/// Names of columns, where they have any.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'a>(pub Option<&'a [String]>);
+
+impl Names<'_> {
+    fn of(self, column: usize) -> String {
+        self.0.and_then(|names| names.get(column).cloned()).unwrap_or_else(|| column.to_string())
+    }
 }
 
-fn profile(c: &Comparison, atom: &[f32], a: usize) -> Markup {
+pub(crate) fn profile(names: Names, atom: &[f32], title: &str) -> Markup {
     let top = strongest(atom, STRONGEST);
     let scale = f64::from(largest(atom));
     html! {
         div.profile {
-            h4 { "Atom " (a) }
+            h4 { (title) }
             @if top.is_empty() { p.none { "zero everywhere" } }
             dl { @for j in top {
-                dt title=(name(c, j)) { (name(c, j)) }
+                dt title=(names.of(j)) { (names.of(j)) }
                 dd { i.minus[atom[j] < 0.0] style={ "width:" (format!("{:.0}", 100.0 * f64::from(atom[j].abs()) / scale)) "%" } title=(number(f64::from(atom[j]))) {} }
             } }
         }
@@ -244,6 +265,7 @@ fn profile(c: &Comparison, atom: &[f32], a: usize) -> Markup {
 /// One row and what each model makes of it, by its strongest columns.
 fn example(c: &Comparison) -> Markup {
     let top = strongest(&c.example.prepared, 12);
+    let names = Names(c.data.columns.as_deref());
     html! {
         h2 { "One " @if c.data.test > 0 { "held-out " } "row, and what the models make of it" }
         p.note { "The " (top.len()) " strongest columns of row " (c.example.row) ", as prepared, and the same columns rebuilt from its codes." }
@@ -254,7 +276,7 @@ fn example(c: &Comparison) -> Markup {
             } }
             tbody {
                 @for j in top { tr {
-                    td { (name(c, j)) } td { (number(f64::from(c.example.prepared[j]))) }
+                    td { (names.of(j)) } td { (number(f64::from(c.example.prepared[j]))) }
                     @for e in &c.entries { td { (e.example.reconstruction.get(j).map_or("–".into(), |v| number(f64::from(*v)))) } }
                 } }
                 tr { td { "RMSE over all columns" } td {} @for e in &c.entries { td { (number(e.example.rmse)) } } }

@@ -1,11 +1,14 @@
-//! Pictures of mereo models: montages of atoms as PNG, and a comparison as one page of HTML that opens offline.
+//! Pictures of mereo models: montages of atoms as PNG, and a comparison, or what else a command composes, as one
+//! page of HTML that opens offline.
 
 mod chart;
+mod document;
 mod figure;
 mod page;
 mod picture;
 mod table;
 mod ticks;
 
+pub use document::{Block, Document, Plate, Plot, Section, Table};
 pub use page::html;
 pub use picture::{montage, png};

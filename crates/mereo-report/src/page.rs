@@ -11,34 +11,42 @@ use std::fmt::Write;
 /// A self-contained page: no script, nothing from elsewhere, light and dark, for wide screens and phones.
 pub fn html(c: &Comparison) -> String {
     let title = title(c);
+    shell(
+        &title,
+        &html! {
+            header {
+                h1 { (title) }
+                p.facts { (facts(c)) }
+                @if let Some(text) = summary(c) { p.summary { (text) } }
+                @for l in &c.left_out { p.left { (l.label) " is left out: " (l.why) "." } }
+            }
+            main {
+                (figure(c))
+                h2 { "Measures" }
+                p.note { "Errors compare rows with what the models make of them, after preparation; bold is the lowest." }
+                (measures(c))
+                (losses(c))
+                (sizes(c))
+                (histograms(c))
+                (again(c))
+            }
+        },
+    )
+}
+
+/// A page around its body.
+pub(crate) fn shell(title: &str, body: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="generator" content={ "mereo " (c.version) };
+                meta name="generator" content={ "mereo " (env!("CARGO_PKG_VERSION")) };
                 title { (title) }
                 style { (PreEscaped(include_str!("style.css"))) }
             }
-            body {
-                header {
-                    h1 { (title) }
-                    p.facts { (facts(c)) }
-                    @if let Some(text) = summary(c) { p.summary { (text) } }
-                    @for l in &c.left_out { p.left { (l.label) " is left out: " (l.why) "." } }
-                }
-                main {
-                    (figure(c))
-                    h2 { "Measures" }
-                    p.note { "Errors compare rows with what the models make of them, after preparation; bold is the lowest." }
-                    (measures(c))
-                    (losses(c))
-                    (sizes(c))
-                    (histograms(c))
-                    (again(c))
-                }
-            }
+            body { (body) }
         }
     }
     .into_string()

@@ -133,6 +133,25 @@ pub fn load(name: &str) -> Result<(Mat, &'static Dataset)> {
     Ok((mat, set))
 }
 
+/// Images (rows of height × width pixels, both even) of half the height and width, two by two pixels averaged.
+///
+/// # Errors
+/// A height or a width that is odd, or other pixels than columns.
+pub fn halved(x: &Mat, (height, width): (usize, usize)) -> Result<Mat> {
+    if height % 2 + width % 2 > 0 || height * width != x.cols {
+        return Err(Error::data(format!("rows of {} columns can't be halved as images of {height}×{width}", x.cols)));
+    }
+    let mut out = Mat::zeros(x.rows, x.cols / 4);
+    for i in 0..x.rows {
+        let (from, to) = (x.row(i), out.row_mut(i));
+        for (j, to) in to.iter_mut().enumerate() {
+            let at = (j / (width / 2)) * 2 * width + (j % (width / 2)) * 2;
+            *to = (from[at] + from[at + 1] + from[at + width] + from[at + width + 1]) / 4.0;
+        }
+    }
+    Ok(out)
+}
+
 /// The class of each row, where a set has classes: the person of a face (0..40), the digit shown (0..10), the cluster (0..10).
 pub fn labels(name: &str) -> Option<Vec<usize>> {
     match name {

@@ -12,6 +12,7 @@
 //! - [`fold`]: the one loop. Rows leave behind sums; a small update turns sums into the next state.
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
 //! - [`compare`]: fitted models side by side, as plain data for reports.
+//! - [`rank`]: how many atoms, by entries held out and by seeds.
 //! - [`export`]: atoms and codes as files for others.
 //! - [`store`]: one file format, safetensors with a JSON header.
 
@@ -30,6 +31,7 @@ mod moments;
 pub mod nmf;
 pub mod pca;
 pub mod prepare;
+pub mod rank;
 pub mod rng;
 pub mod source;
 pub mod store;

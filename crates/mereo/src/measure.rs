@@ -3,7 +3,7 @@
 //! - [`errors`]: how far rows are from their reconstructions, streamed over any source.
 //! - [`atoms`]: whether the atoms are parts or wholes: sparse, local, in one piece, different from each other.
 //! - [`codes`]: how many atoms a row uses, and how many rows an atom.
-//! - [`matched`], [`stability`]: whether two fits found the same atoms.
+//! - [`matched`], [`stability`], [`found_again`]: whether two fits found the same atoms, all in all and atom by atom.
 //!
 //! No single number says "parts": LNMF makes bases of points with dense codes, NMF with a sparseness constraint trades
 //! one for the other. So read the error beside the sparseness, and both sparsenesses together.
@@ -19,7 +19,7 @@ mod tests;
 
 pub use atoms::{AtomMeasures, atoms};
 pub use codes::{CodeMeasures, codes};
-pub use matching::{Matched, Pair, matched, stability};
+pub use matching::{FoundAgain, Matched, Pair, found_again, matched, stability};
 
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};

@@ -42,16 +42,7 @@ fn cbcl() -> Option<Mat> {
 /// The embedded faces, two by two pixels averaged: 400×1024. Whole faces of a person each, hair and shoulders included.
 fn small_faces() -> Mat {
     let (x, about) = data::load("faces").expect("faces");
-    let (height, width) = about.image.expect("images");
-    let mut out = Mat::zeros(x.rows, height * width / 4);
-    for i in 0..x.rows {
-        let (from, to) = (x.row(i), out.row_mut(i));
-        for (j, to) in to.iter_mut().enumerate() {
-            let at = (j / (width / 2)) * 2 * width + (j % (width / 2)) * 2;
-            *to = (from[at] + from[at + 1] + from[at + width] + from[at + width + 1]) / 4.0;
-        }
-    }
-    out
+    data::halved(&x, about.image.expect("images")).expect("halved")
 }
 
 fn learn<M: Method>(method: &M, x: &Mat) -> Fitted<M::Model> {

@@ -3,25 +3,20 @@
 use crate::args::{Global, Reading};
 use crate::failure::{Failure, Result};
 use crate::load::{self, Loaded};
+use crate::methods::{Ask, Choice, Runner};
 use crate::progress::Progress;
 use crate::split::{self, HeldOut};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
-use clap::ValueEnum;
-use mereo::compare::{self, About, Comparison, Entry, Example, Facts, LeftOut, Setting, Sizes};
-use mereo::fold::{self, Method, Options, Pass, Plan, Stop};
+use mereo::compare::{self, About, Comparison, Entry, Example, LeftOut, Setting, Sizes};
 use mereo::measure;
 use mereo::prepare::{Pipeline, Recipe};
 use mereo::source::{self, Source, Subset};
 use mereo::store;
-use mereo::{Model, Nmf, NmfLoss, NmfSolver, Pca, Vq};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 /// Atoms of each model, unless the data has fewer rows or columns: as in Lee & Seung 1999.
 const K: usize = 49;
@@ -76,42 +71,8 @@ Examples:
   mereo compare faces --prep lee-seung --methods pca-uncentred,vq,nmf-lee-seung --test 0
                                                                all rows, prepared as in Lee and Seung 1999";
 
-/// A method, with the parameters that make it another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Choice {
-    /// Principal components of centred rows
-    Pca,
-    /// Principal components without centring, as in Lee and Seung 1999
-    PcaUncentred,
-    /// Vector quantisation (k-means)
-    Vq,
-    /// Vector quantisation by angle
-    VqSpherical,
-    /// Non-negative matrix factorisation, squared error (HALS)
-    Nmf,
-    /// The rules of Lee and Seung 1999: divergence, 500 passes
-    NmfLeeSeung,
-    /// The multiplicative rules of Lee and Seung 2001, squared error
-    NmfMu,
-    /// The multiplicative rules of Lee and Seung 2001, divergence
-    NmfMuKl,
-}
-
 fn size(text: &str) -> std::result::Result<Option<usize>, String> {
     if text.trim() == "none" { Ok(None) } else { crate::args::positive(text).map(Some).map_err(|e| format!("{e}, or `none`")) }
-}
-
-/// What was typed, else what the file says; an error if a row can't be such an image.
-fn image(args: &Args, data: &Loaded) -> Result<Option<(usize, usize)>> {
-    let cols = data.source.cols();
-    match args.image {
-        Some((h, w)) if h * w != cols => Err(Failure::usage(format!(
-            "--image {h}x{w} has {} pixels, a row has {cols} columns; give their height and width",
-            h * w
-        ))),
-        Some(shape) => Ok(Some(shape)),
-        None => Ok(data.image.filter(|(h, w)| h * w == cols)),
-    }
 }
 
 /// Compares, prints the table and writes the report.
@@ -134,15 +95,16 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let pipeline = Pipeline::fit(&args.prep, train).map_err(interrupted)?;
     let prepared = load::prepared(train, &pipeline).map_err(interrupted)?;
     let prepared_test = test.map(|t| load::prepared(t, &pipeline)).transpose().map_err(interrupted)?;
-    let image = image(args, &data)?;
+    let image = data.image_or(args.image)?;
     let setting =
         Setting { train: prepared.as_ref(), test: prepared_test.as_ref().map(|t| t.as_ref() as &dyn Source), image, shown: 0 };
     let plan = Planned::new(args, &setting);
-    let (entries, left_out) = plan.entries(&setting, args, cancel, global)?;
-    let sizes = plan.sizes(&entries, &setting, args, cancel, global)?;
+    let runner = Runner { memory: args.reading.memory, cancel, global, left };
+    let (entries, left_out) = plan.entries(&setting, args, &runner)?;
+    let sizes = plan.sizes(&entries, &setting, args, &runner)?;
     let comparison = Comparison {
         version: env!("CARGO_PKG_VERSION").into(),
-        command: Some(typed(std::env::args_os())),
+        command: Some(show::typed(std::env::args_os())),
         data: about(&data, &setting, &args.prep),
         k: plan.k,
         seed: args.seed,
@@ -206,25 +168,19 @@ impl Planned {
     }
 
     /// Every method with k atoms, measured.
-    fn entries(
-        &self,
-        setting: &Setting,
-        args: &Args,
-        cancel: &AtomicBool,
-        global: &Global,
-    ) -> Result<(Vec<Entry>, Vec<LeftOut>)> {
+    fn entries(&self, setting: &Setting, args: &Args, runner: &Runner) -> Result<(Vec<Entry>, Vec<LeftOut>)> {
         let (mut entries, mut left_out) = (Vec::new(), Vec::new());
         for &choice in &self.methods {
-            let fitted = choice.fit(self.k, setting.train, args, cancel, global);
+            let fitted = runner.choice(choice, &ask(self.k, args), setting.train);
             let (model, facts) = match fitted {
                 Err(Failure::Library(e @ (mereo::Error::Data(_) | mereo::Error::Parameter(_)))) if !self.strict => {
-                    global.say(format_args!("note: {} is left out: {e}", choice.label()));
+                    runner.global.say(format_args!("note: {} is left out: {e}", choice.label()));
                     left_out.push(LeftOut { label: choice.label().into(), why: e.to_string() });
                     continue;
                 }
                 other => other?,
             };
-            let bar = Progress::new(&format!("measuring {}", facts.label), global);
+            let bar = Progress::new(&format!("measuring {}", facts.label), runner.global);
             let entry = compare::entry(model.as_ref(), facts, setting).map_err(|e| stop::or(e, "no report was written"))?;
             bar.clear();
             entries.push(entry);
@@ -237,14 +193,7 @@ impl Planned {
     }
 
     /// The error of models with other numbers of atoms.
-    fn sizes(
-        &self,
-        entries: &[Entry],
-        setting: &Setting,
-        args: &Args,
-        cancel: &AtomicBool,
-        global: &Global,
-    ) -> Result<Vec<Sizes>> {
+    fn sizes(&self, entries: &[Entry], setting: &Setting, args: &Args, runner: &Runner) -> Result<Vec<Sizes>> {
         if self.sizes.is_empty() {
             return Ok(Vec::new());
         }
@@ -253,7 +202,7 @@ impl Planned {
         for (&choice, entry) in kept.zip(entries) {
             let mut points = vec![(self.k, entry.test.as_ref().unwrap_or(&entry.train).rmse)];
             for &k in &self.sizes {
-                let (model, _) = choice.fit(k, setting.train, args, cancel, global)?;
+                let (model, _) = runner.choice(choice, &ask(k, args), setting.train)?;
                 let errors = measure::errors(model.as_ref(), setting.test.unwrap_or(setting.train));
                 points.push((k, errors.map_err(|e| stop::or(e, "no report was written"))?.rmse));
             }
@@ -264,101 +213,12 @@ impl Planned {
     }
 }
 
-impl Choice {
-    /// What the report calls it.
-    fn label(self) -> &'static str {
-        match self {
-            Self::Pca => "PCA",
-            Self::PcaUncentred => "PCA, uncentred",
-            Self::Vq => "VQ",
-            Self::VqSpherical => "VQ, spherical",
-            Self::Nmf => "NMF",
-            Self::NmfLeeSeung => "NMF, 1999",
-            Self::NmfMu => "NMF, multiplicative",
-            Self::NmfMuKl => "NMF, multiplicative KL",
-        }
-    }
-
-    /// A fit with k atoms.
-    fn fit(
-        self,
-        k: usize,
-        train: &dyn Source,
-        args: &Args,
-        cancel: &AtomicBool,
-        global: &Global,
-    ) -> Result<(Box<dyn Model>, Facts)> {
-        let (seed, max) = (args.seed, args.max_passes);
-        let bar = Progress::new(&format!("{} with {k} atoms", self.label()), global);
-        let run = Run { label: self.label(), train, memory: args.reading.memory, cancel, bar };
-        match self {
-            Self::Pca => run.fit(&Pca { k, seed, ..Pca::default() }),
-            Self::PcaUncentred => run.fit(&Pca { k, seed, center: false, ..Pca::default() }),
-            Self::Vq | Self::VqSpherical => {
-                let metric = if self == Self::Vq { mereo::vq::VqMetric::Euclidean } else { mereo::vq::VqMetric::Spherical };
-                let own = Vq::default();
-                run.fit(&Vq { k, seed, metric, max_passes: max.unwrap_or(own.max_passes), ..own })
-            }
-            Self::Nmf | Self::NmfMu | Self::NmfMuKl => {
-                let solver = match self {
-                    Self::Nmf => NmfSolver::Auto,
-                    _ => NmfSolver::Mu,
-                };
-                let own = Nmf::default();
-                let loss = if self == Self::NmfMuKl { NmfLoss::KullbackLeibler } else { NmfLoss::Squared };
-                run.fit(&Nmf { k, seed, loss, solver, max_passes: max.unwrap_or(own.max_passes), ..own })
-            }
-            // As in the paper: every one of its 500 iterations.
-            Self::NmfLeeSeung => {
-                let solver = NmfSolver::LeeSeung;
-                run.fit(&Nmf { k, seed, solver, max_passes: max.unwrap_or(500), tol: 0.0, ..Nmf::default() })
-            }
-        }
-    }
+fn ask(k: usize, args: &Args) -> Ask<'static> {
+    Ask { k, seed: args.seed, max_passes: args.max_passes, warm: None }
 }
 
-/// One fit.
-struct Run<'a> {
-    label: &'static str,
-    train: &'a dyn Source,
-    memory: Option<u64>,
-    cancel: &'a AtomicBool,
-    bar: Progress,
-}
-
-impl Run<'_> {
-    fn fit<M>(mut self, method: &M) -> Result<(Box<dyn Model>, Facts)>
-    where
-        M: Method,
-        M::Model: 'static,
-    {
-        let started = Instant::now();
-        let fitted = {
-            let mut watch = |seen: &Pass, plan: Plan| {
-                self.bar.pass(seen, plan, method.restarts());
-                ControlFlow::Continue(())
-            };
-            let memory = self.memory.map(|bytes| bytes / 3);
-            let options = Options { memory, watch: Some(&mut watch), cancel: Some(self.cancel), checkpoint: None };
-            fold::fit(method, self.train, options).map_err(|e| stop::or(e, "no report was written"))
-        };
-        self.bar.clear();
-        let fitted = fitted?;
-        if fitted.stop == Stop::Cancelled {
-            return Err(Failure::Interrupted("stopped; no report was written".into()));
-        }
-        let facts = Facts {
-            label: self.label.into(),
-            params: serde_json::to_value(method).unwrap_or_default(),
-            seconds: started.elapsed().as_secs_f64(),
-            curve: fitted.curve,
-            stop: fitted.stop,
-        };
-        Ok((Box::new(fitted.model), facts))
-    }
-}
-
-fn about(data: &Loaded, setting: &Setting, prep: &[Recipe]) -> About {
+/// What a report says of the data.
+pub fn about(data: &Loaded, setting: &Setting, prep: &[Recipe]) -> About {
     let embedded = mereo::data::find(&data.name).filter(|_| data.kind == "embedded");
     About {
         name: data.name.clone(),
@@ -372,16 +232,6 @@ fn about(data: &Loaded, setting: &Setting, prep: &[Recipe]) -> About {
         columns: data.columns.clone(),
         preparation: prep.iter().filter(|r| **r != Recipe::Raw).map(|r| r.name().to_string()).collect(),
     }
-}
-
-/// The command as a shell would take it.
-fn typed(args: impl Iterator<Item = OsString>) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:%+@".contains(c);
-    let quoted = args.skip(1).map(|a| {
-        let a = a.to_string_lossy().into_owned();
-        if !a.is_empty() && a.chars().all(plain) { a } else { format!("'{}'", a.replace('\'', "'\\''")) }
-    });
-    std::iter::once("mereo".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// The one table on standard output.
@@ -415,12 +265,6 @@ mod tests {
     use super::*;
     use mereo::Mat;
     use mereo::source::Memory;
-
-    #[test]
-    fn the_command_can_be_pasted_into_a_shell() {
-        let words = ["mereo", "compare", "my data.npy", "--prep=unit-norm", "it's", ""].map(OsString::from);
-        assert_eq!(typed(words.into_iter()), r"mereo compare 'my data.npy' --prep=unit-norm 'it'\''s' ''");
-    }
 
     fn planned(words: &[&str]) -> Planned {
         use clap::FromArgMatches;

@@ -7,7 +7,11 @@ pub mod export;
 pub mod fit;
 pub mod info;
 pub mod inspect;
+pub mod parts;
+pub mod rank;
 pub mod reconstruct;
+pub mod repro;
+pub mod stability;
 pub mod transform;
 
 use crate::args::{Cli, Command};
@@ -25,6 +29,10 @@ pub fn run(cli: Cli) -> Result<()> {
         .map_err(|e| Failure::usage(format!("{} threads can't be started: {e}", global.threads)))?;
     match cli.command {
         Command::Compare(args) => compare::run(&args, &global),
+        Command::Rank(args) => rank::run(&args, &global),
+        Command::Parts(args) => parts::run(&args, &global),
+        Command::Repro(args) => repro::run(&args, &global),
+        Command::Stability(args) => stability::run(&args, &global),
         Command::Fit(args) => fit::run(&args, &global),
         Command::Transform(args) => transform::run(&args, &global),
         Command::Reconstruct(args) => reconstruct::run(&args, &global),

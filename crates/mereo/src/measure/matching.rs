@@ -75,6 +75,35 @@ pub fn stability(fits: &[&Mat]) -> Result<f64> {
     Ok(sum / (fits.len() * (fits.len() - 1) / 2) as f64)
 }
 
+/// How surely other fits find the atoms of one again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FoundAgain {
+    /// For each atom, the mean over the other fits of |cosine| with its match; 0 where a smaller fit has none.
+    pub each: Vec<f64>,
+    /// The least of those.
+    pub least: Vec<f64>,
+}
+
+/// Matches the atoms of one fit (k × d) with those of each of the others.
+///
+/// # Errors
+/// No other fits, or fits that can't be matched.
+pub fn found_again(atoms: &Mat, others: &[&Mat]) -> Result<FoundAgain> {
+    if others.is_empty() {
+        return Err(Error::parameter("there is no other fit to look for the atoms in; fit with several seeds"));
+    }
+    let (mut each, mut least) = (vec![0.0; atoms.rows], vec![1.0; atoms.rows]);
+    for other in others {
+        let mut here = vec![0.0; atoms.rows];
+        matched(atoms, other)?.pairs.iter().for_each(|p| here[p.a] = p.cosine.abs());
+        for (a, cosine) in here.into_iter().enumerate() {
+            each[a] += cosine / others.len() as f64;
+            least[a] = f64::min(least[a], cosine);
+        }
+    }
+    Ok(FoundAgain { each, least })
+}
+
 /// For each row of `gain` (m × n, m ≤ n) a column of its own, so that the sum of the picked |gain| is the largest possible.
 ///
 /// One row after another enters along the path of least reduced cost from it to a free column (Dijkstra); `u` and `v` are

@@ -1,0 +1,253 @@
+//! The claims N1 to N12: target, found, held.
+
+use super::{Faces, embedded};
+use crate::failure::Result;
+use crate::methods::Runner;
+use crate::subject::cells;
+use mereo::compare::Entry;
+use mereo::fold::Pass;
+use mereo::nmf::NmfModel;
+use mereo::source::Memory;
+use mereo::{Mat, Model, Nmf, NmfInit, NmfSolver, measure};
+use mereo_report::Table;
+use serde::Serialize;
+
+/// f32 products know an objective to about this share of it, so no rise below it can be told from rounding.
+const ROUNDING: f64 = 1e-6;
+
+/// One claim.
+#[derive(Debug, Clone, Serialize)]
+pub struct Claim {
+    pub id: &'static str,
+    pub claim: &'static str,
+    pub target: String,
+    pub found: String,
+    /// None where it can't be checked yet.
+    pub held: Option<bool>,
+}
+
+/// What the claims are checked on.
+pub struct Fits<'a> {
+    pub runner: &'a Runner<'a>,
+    pub faces: &'a Faces,
+    /// The prepared faces.
+    pub x: &'a Mat,
+    /// Squared error, defaults.
+    pub own: &'a Nmf,
+    /// The rules of 1999.
+    pub lee_seung: &'a Nmf,
+    /// Its fit.
+    pub nmf: &'a NmfModel,
+    pub curve: &'a [Pass],
+    /// NMF, VQ, PCA.
+    pub entries: &'a [Entry],
+    /// RMSE of PCA, NMF and VQ on the greys that the targets of CBCL were measured on: the inverted ones.
+    pub inverted: Option<[f64; 3]>,
+}
+
+/// The largest rise from pass to pass, as a share of the loss; below 0 if it always fell.
+fn rise(curve: &[Pass]) -> f64 {
+    curve.windows(2).map(|p| (p[1].loss - p[0].loss) / p[0].loss.abs()).fold(f64::NEG_INFINITY, f64::max)
+}
+
+impl Fits<'_> {
+    fn fit(&self, label: &str, how: &Nmf, x: &Mat) -> Result<(NmfModel, Vec<Pass>)> {
+        let (model, facts) = self.runner.fit(label, how, &Memory::from(x))?;
+        Ok((model, facts.curve))
+    }
+}
+
+fn hoyer(model: &dyn Model) -> f64 {
+    measure::atoms(model.atoms(), None).sparseness.mean
+}
+
+fn last(curve: &[Pass]) -> f64 {
+    curve.last().map_or(f64::NAN, |p| p.loss)
+}
+
+/// All of them, in order.
+pub fn all(f: &Fits) -> Result<Vec<Claim>> {
+    let [nmf, vq, pca] = f.entries else { return Ok(Vec::new()) };
+    let own = f.faces.own;
+    let long = f.lee_seung.max_passes;
+    let cd = Nmf { solver: NmfSolver::Cd, tol: 0.0, max_passes: 200.min(long), ..f.own.clone() };
+    let (_, mu) = f.fit("multiplicative", &Nmf { solver: NmfSolver::Mu, tol: 0.0, max_passes: long, ..f.own.clone() }, f.x)?;
+    let (random, fast) = f.fit("coordinate descent", &cd, f.x)?;
+    let (nndsvda, _) = f.fit("from NNDSVDa", &Nmf { init: NmfInit::Nndsvda, ..cd.clone() }, f.x)?;
+    let stuck = Nmf { solver: NmfSolver::Mu, init: NmfInit::Nndsvd, tol: 0.0, max_passes: long, ..f.own.clone() };
+    let (_, stuck) = f.fit("multiplicative from NNDSVD", &stuck, f.x)?;
+    let (raw, _) = f.fit("raw faces", f.lee_seung, &f.faces.x)?;
+    let mut out = Vec::new();
+    let mut say =
+        |id, claim, target: String, found: String, held: Option<bool>| out.push(Claim { id, claim, target, found, held });
+
+    let (kl, frobenius) = (rise(f.curve), rise(&mu));
+    say(
+        "N1",
+        "The divergence never rises under the rules of 1999, the squared error never under those of 2001",
+        format!("no rise beyond rounding ({ROUNDING:.0e} of it, for f32)"),
+        format!("largest change from one of {long} iterations to the next: {kl:.1e} and {frobenius:.1e}"),
+        Some(kl <= ROUNDING && frobenius <= ROUNDING),
+    );
+
+    let sums = |a: usize| f.nmf.parts.row(a).iter().map(|&v| f64::from(v)).sum::<f64>();
+    let off = (0..f.nmf.parts.rows).map(sums).filter(|s| *s > 0.0).map(|s| (s - 1.0).abs()).fold(0.0, f64::max);
+    let kept: f64 = f.x.data.iter().map(|&v| f64::from(v)).filter(|v| *v > 0.0).map(|v| v * v.ln() - v).sum();
+    let likelihood = f.nmf.likelihood.unwrap_or(f64::NAN);
+    let apart = (last(f.curve) * f.x.data.len() as f64 + likelihood - kept).abs() / likelihood.abs();
+    say(
+        "N2",
+        "Atoms sum to 1; F is the negative divergence and a constant",
+        format!("both to {ROUNDING:.0e} (1e-12 and 1e-9 in f64)"),
+        format!("sums off by {off:.1e} at most; F and the divergence by {apart:.1e} of F = {likelihood:.0}"),
+        Some(off <= ROUNDING && apart <= ROUNDING),
+    );
+
+    let errors = [pca, nmf, vq].map(|e| e.train.rmse);
+    let near = |v: f64, low: f64, high: f64| v >= low * 0.97 && v <= high * 1.03;
+    let ordered = |e: [f64; 3]| e[0] < e[1] && e[1] < e[2];
+    let written = |e: [f64; 3]| format!("{:.4} < {:.4} < {:.4}", e[0], e[1], e[2]);
+    // Clipping makes it matter which way the greys go.
+    let on_target =
+        |e: [f64; 3]| ordered(e) && near(e[0], 0.0589, 0.0589) && near(e[1], 0.0778, 0.0792) && near(e[2], 0.1266, 0.1266);
+    say(
+        "N3",
+        "Error: PCA < NMF < VQ",
+        if f.inverted.is_some() {
+            "this order; RMSE .0589 < .0778–.0792 < .1266 to 3 % with inverted greys, which they were measured on".into()
+        } else {
+            "in this order".into()
+        },
+        f.inverted.map_or_else(|| written(errors), |e| format!("{}; inverted {}", written(errors), written(e))),
+        Some(ordered(errors) && f.inverted.is_none_or(on_target)),
+    );
+
+    let [h_nmf, h_vq, h_pca] = [nmf, vq, pca].map(|e| e.atom_measures.sparseness.mean);
+    let (w, h) = (nmf.atom_measures.small.mean, nmf.code_measures.small.mean);
+    say(
+        "N4",
+        "Atoms of NMF are sparse and local, those of PCA and VQ whole",
+        if own {
+            "Hoyer > .65, < .30, < .30; > 70 % of atoms and > 30 % of codes below 1 % of their largest".into()
+        } else {
+            "Hoyer of NMF .1 above PCA and VQ".into()
+        },
+        format!("Hoyer {h_nmf:.3}, PCA {h_pca:.3}, VQ {h_vq:.3}; {:.0} % and {:.0} %", w * 100.0, h * 100.0),
+        Some(if own {
+            h_nmf > 0.65 && h_pca < 0.30 && h_vq < 0.30 && w > 0.7 && h > 0.3
+        } else {
+            h_nmf > h_pca + 0.1 && h_nmf > h_vq + 0.1
+        }),
+    );
+
+    let lacks = || "not yet available: Nmf has neither NMFSC nor nsNMF nor LNMF".to_string();
+    say(
+        "N5",
+        "Sparseness of atoms: LNMF > NMFSC (.85) > nsNMF (.7) > NMF; codes: nsNMF sparser, LNMF dense",
+        "this order".into(),
+        lacks(),
+        None,
+    );
+    say("N6", "NMFSC meets its sparseness exactly", "to 1e-6".into(), lacks(), None);
+
+    let slow = mu.get(99).map_or_else(|| last(&mu), |p| p.loss);
+    let passes = fast.iter().position(|p| p.loss <= slow).map(|p| p + 1);
+    let after = mu.len().min(100);
+    say(
+        "N7",
+        "Coordinate descent is soon where multiplicative rules are after 100 iterations",
+        "in 15 passes at most".into(),
+        passes.map_or_else(|| "not reached".into(), |p| format!("in {p} passes, against {after}")),
+        Some(passes.is_some_and(|p| p <= 15)),
+    );
+
+    let (from_random, from_svd) = (hoyer(&random), hoyer(&nndsvda));
+    say(
+        "N8",
+        "NNDSVDa makes no sparser atoms than a random start, at the same k",
+        "at most .01 sparser".into(),
+        format!("Hoyer {from_svd:.3} against {from_random:.3}"),
+        Some(from_svd - from_random <= 0.01),
+    );
+
+    let whole = embedded()?;
+    let small = mereo::data::halved(&whole.x, whole.image)?;
+    let full = |k, init| -> Result<(f64, f64)> {
+        let (model, _) =
+            f.fit("full-size faces", &Nmf { k, init, max_passes: 600, seed: f.own.seed, ..Nmf::default() }, &small)?;
+        let m = measure::atoms(model.atoms(), None);
+        Ok((m.sparseness.mean, m.overlap.mean))
+    };
+    let (a, b) = (full(16, NmfInit::Random)?, full(36, NmfInit::Nndsvda)?);
+    say(
+        "N9",
+        "Whole heads stay holistic under the squared error (embedded ORL faces, raw)",
+        "Hoyer about .34 (k 16, random) and .39 (k 36, NNDSVDa), below .5; overlap about .4, above .3".into(),
+        format!("Hoyer {:.3} and {:.3}, overlap {:.2} and {:.2}", a.0, b.0, a.1, b.1),
+        Some(a.0 < 0.5 && b.0 < 0.5 && a.1 > 0.3 && b.1 > 0.3),
+    );
+
+    let gap = |at: usize| super::notes::TABLE[at].2 / super::notes::TABLE[at].1 - 1.0;
+    let (first, end) = (gap(0), gap(super::notes::TABLE.len() - 1));
+    say(
+        "N10",
+        "The notes' table of LFW agrees with itself: held-out over training error closes with the rows",
+        "121 % at 200 rows, about 0 at 7,331".into(),
+        format!("{:.0} % and {:.1} %", first * 100.0, end * 100.0),
+        Some((first - 1.21).abs() < 0.01 && end.abs() < 0.005),
+    );
+
+    let ratio = (last(&stuck) / last(&mu)).sqrt();
+    say(
+        "N11",
+        "Zeros stay zeros under multiplicative rules: plain NNDSVD is a trap",
+        "error at least 30 % above that of a random start".into(),
+        format!("{:.0} % above", (ratio - 1.0) * 100.0),
+        Some(ratio >= 1.3),
+    );
+
+    let (stretched, plain) = (h_nmf, hoyer(&raw));
+    let least = if own { 0.15 } else { 0.1 };
+    let start = (from_svd - from_random).abs();
+    say(
+        "N12",
+        "Preparation matters more than the start",
+        format!("Hoyer of prepared less raw > {least}, and more than the start makes"),
+        format!("{stretched:.3} − {plain:.3} = {:.3}; the start makes {start:.3}", stretched - plain),
+        Some(stretched - plain > least && stretched - plain > start),
+    );
+    Ok(out)
+}
+
+/// One line a claim.
+pub fn table(claims: &[Claim]) -> Table {
+    let held = |c: &Claim| match c.held {
+        Some(true) => "yes",
+        Some(false) => "NO",
+        None => "not yet",
+    };
+    Table {
+        header: cells(&["", "claim", "target", "found", "held"]),
+        rows: claims
+            .iter()
+            .map(|c| vec![c.id.into(), c.claim.into(), c.target.clone(), c.found.clone(), held(c).into()])
+            .collect(),
+        words: vec![1, 2, 3, 4],
+        ..Table::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rise_is_the_largest() {
+        let curve: Vec<Pass> = [4.0, 2.0, 2.5, 1.0]
+            .iter()
+            .enumerate()
+            .map(|(i, &loss)| Pass { restart: 0, pass: i + 1, loss, seconds: 0.0, gradient: None })
+            .collect();
+        assert!((rise(&curve) - 0.25).abs() < 1e-12 && rise(&curve[..2]) < 0.0);
+    }
+}

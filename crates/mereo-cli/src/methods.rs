@@ -1,0 +1,151 @@
+//! Methods by name, and the one way in which commands fit them: with a bar, a bound on memory and Ctrl-C.
+
+use crate::args::Global;
+use crate::failure::{Failure, Result};
+use crate::progress::Progress;
+use crate::stop;
+use clap::ValueEnum;
+use mereo::compare::Facts;
+use mereo::fold::{self, Method, Options, Pass, Plan, Stop};
+use mereo::source::Source;
+use mereo::{Mat, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq};
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// A method, with the parameters that make it another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// Principal components of centred rows
+    Pca,
+    /// Principal components without centring, as in Lee and Seung 1999
+    PcaUncentred,
+    /// Vector quantisation (k-means)
+    Vq,
+    /// Vector quantisation by angle
+    VqSpherical,
+    /// Non-negative matrix factorisation, squared error (HALS)
+    Nmf,
+    /// The rules of Lee and Seung 1999: divergence, 500 passes
+    NmfLeeSeung,
+    /// The multiplicative rules of Lee and Seung 2001, squared error
+    NmfMu,
+    /// The multiplicative rules of Lee and Seung 2001, divergence
+    NmfMuKl,
+}
+
+/// What a fit is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// Number of atoms.
+    pub k: usize,
+    /// Seed of all randomness.
+    pub seed: u64,
+    /// Passes at most, if not the method's own.
+    pub max_passes: Option<usize>,
+    /// Atoms of an earlier fit to go on from for a few passes; methods that can't, start anew.
+    pub warm: Option<&'a Mat>,
+}
+
+impl Choice {
+    /// What the report calls it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Pca => "PCA",
+            Self::PcaUncentred => "PCA, uncentred",
+            Self::Vq => "VQ",
+            Self::VqSpherical => "VQ, spherical",
+            Self::Nmf => "NMF",
+            Self::NmfLeeSeung => "NMF, 1999",
+            Self::NmfMu => "NMF, multiplicative",
+            Self::NmfMuKl => "NMF, multiplicative KL",
+        }
+    }
+
+    /// The NMF that it stands for, if it is one.
+    pub fn nmf(self, ask: &Ask) -> Option<Nmf> {
+        let own = Nmf { k: ask.k, seed: ask.seed, ..Nmf::default() };
+        let cold = match self {
+            Self::Nmf => own,
+            Self::NmfMu => Nmf { solver: NmfSolver::Mu, ..own },
+            Self::NmfMuKl => Nmf { solver: NmfSolver::Mu, loss: NmfLoss::KullbackLeibler, ..own },
+            // As in the paper: every one of its 500 iterations.
+            Self::NmfLeeSeung => Nmf { solver: NmfSolver::LeeSeung, max_passes: 500, tol: 0.0, ..own },
+            Self::Pca | Self::PcaUncentred | Self::Vq | Self::VqSpherical => return None,
+        };
+        let max_passes = ask.max_passes.unwrap_or(cold.max_passes);
+        Some(match ask.warm {
+            // Coordinate descent solves the weights for the given atoms at once; the rules of products need passes for that.
+            Some(given) => {
+                let (solver, passes) = if self == Self::Nmf { (NmfSolver::Cd, 4) } else { (cold.solver, 30) };
+                let given = Some(given.clone());
+                Nmf { solver, max_passes: passes, init: NmfInit::Given, given, encode_tol: 1e-4, ..cold }
+            }
+            None => Nmf { max_passes, ..cold },
+        })
+    }
+}
+
+/// Fits, with a bar.
+#[derive(Clone, Copy)]
+pub struct Runner<'a> {
+    /// Bytes to work in, as typed.
+    pub memory: Option<u64>,
+    /// Turns true when the user asks for an end.
+    pub cancel: &'a AtomicBool,
+    /// Whether to draw bars.
+    pub global: &'a Global,
+    /// What an end that was asked for leaves behind: "no report was written".
+    pub left: &'static str,
+}
+
+impl Runner<'_> {
+    /// A fit of a method by name.
+    pub fn choice(&self, choice: Choice, ask: &Ask, train: &dyn Source) -> Result<(Box<dyn Model>, Facts)> {
+        let (label, Ask { k, seed, .. }) = (choice.label(), *ask);
+        if let Some(nmf) = choice.nmf(ask) {
+            return self.boxed(label, &nmf, train);
+        }
+        match choice {
+            Choice::Vq | Choice::VqSpherical => {
+                let metric = if choice == Choice::Vq { mereo::vq::VqMetric::Euclidean } else { mereo::vq::VqMetric::Spherical };
+                let own = Vq::default();
+                self.boxed(label, &Vq { k, seed, metric, max_passes: ask.max_passes.unwrap_or(own.max_passes), ..own }, train)
+            }
+            _ => self.boxed(label, &Pca { k, seed, center: choice != Choice::PcaUncentred, ..Pca::default() }, train),
+        }
+    }
+
+    fn boxed<M>(&self, label: &str, method: &M, train: &dyn Source) -> Result<(Box<dyn Model>, Facts)>
+    where
+        M: Method,
+        M::Model: 'static,
+    {
+        let (model, facts) = self.fit(label, method, train)?;
+        Ok((Box::new(model), facts))
+    }
+
+    /// A fit, and how it went.
+    pub fn fit<M: Method>(&self, label: &str, method: &M, train: &dyn Source) -> Result<(M::Model, Facts)> {
+        let params = serde_json::to_value(method).unwrap_or_default();
+        let mut bar = Progress::new(&format!("{label} with {} atoms", params["k"]), self.global);
+        let started = Instant::now();
+        let fitted = {
+            let mut watch = |seen: &Pass, plan: Plan| {
+                bar.pass(seen, plan, method.restarts());
+                ControlFlow::Continue(())
+            };
+            let memory = self.memory.map(|bytes| bytes / 3);
+            let options = Options { memory, watch: Some(&mut watch), cancel: Some(self.cancel), checkpoint: None };
+            fold::fit(method, train, options).map_err(|e| stop::or(e, self.left))
+        };
+        bar.clear();
+        let fitted = fitted?;
+        if fitted.stop == Stop::Cancelled {
+            return Err(Failure::Interrupted(format!("stopped; {}", self.left)));
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        Ok((fitted.model, Facts { label: label.into(), params, seconds, curve: fitted.curve, stop: fitted.stop }))
+    }
+}

@@ -1,0 +1,263 @@
+//! A page that a command composes: sentences, tables, charts, atoms in pictures and whole comparisons, in its own order.
+
+use crate::chart::{Axis, Chart, Line, key, lines};
+use crate::figure::{self, Names};
+use crate::page::shell;
+use crate::ticks::{Scale, Unit};
+use crate::{figure::figure, table::measures};
+use maud::{Markup, html};
+use mereo::Mat;
+use mereo::compare::Comparison;
+
+/// A page, composed.
+#[derive(Debug, Clone, Default)]
+pub struct Document {
+    /// Its headline.
+    pub title: String,
+    /// What was done to what, in small print under the headline.
+    pub facts: Vec<String>,
+    /// The answer, in a sentence or a few.
+    pub summary: Vec<String>,
+    /// What is left out, and why.
+    pub left_out: Vec<String>,
+    /// The rest, in order.
+    pub sections: Vec<Section>,
+    /// What to type to make it again.
+    pub command: String,
+    /// Facts about the making: data, credit, threads.
+    pub made: Vec<(String, String)>,
+}
+
+/// A headline with what is under it.
+#[derive(Debug, Clone, Default)]
+pub struct Section {
+    /// The headline.
+    pub title: String,
+    /// How to read what follows.
+    pub note: String,
+    /// What follows.
+    pub blocks: Vec<Block>,
+}
+
+/// A piece of a section.
+#[derive(Debug, Clone)]
+pub enum Block {
+    /// A paragraph.
+    Text(String),
+    /// A table.
+    Table(Table),
+    /// Charts, side by side.
+    Plots(Vec<Plot>),
+    /// Sets of atoms, each as one picture, side by side.
+    Plates(Vec<Plate>),
+    /// Every atom for itself, with a line under each.
+    Atoms {
+        /// The atoms (k × d).
+        atoms: Mat,
+        /// Height and width, if they are images.
+        image: Option<(usize, usize)>,
+        /// One line for each of them.
+        under: Vec<String>,
+        /// Names of the columns, where known, for atoms that are no images.
+        columns: Option<Vec<String>>,
+    },
+    /// Fitted models at work on a row, as `mereo compare` shows them, and their measures.
+    Comparison(Box<Comparison>),
+}
+
+/// A table of text; the first column is to the left.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Table {
+    /// Names of the columns.
+    pub header: Vec<String>,
+    /// The rows, of as many cells.
+    pub rows: Vec<Vec<String>>,
+    /// The row in bold.
+    pub strong: Option<usize>,
+    /// Columns of words, which are set to the left.
+    pub words: Vec<usize>,
+}
+
+/// Lines over two axes.
+#[derive(Debug, Clone, Default)]
+pub struct Plot {
+    /// What it shows.
+    pub title: String,
+    /// The horizontal axis.
+    pub x: String,
+    /// The vertical axis.
+    pub y: String,
+    /// Both axes in powers, or only the horizontal one.
+    pub log: (bool, bool),
+    /// The lines, with their names.
+    pub lines: Vec<(String, Vec<(f64, f64)>)>,
+    /// Ticks of the horizontal axis, if not at round numbers.
+    pub ticks: Option<Vec<f64>>,
+}
+
+/// A set of atoms as one picture.
+#[derive(Debug, Clone)]
+pub struct Plate {
+    /// What they are of.
+    pub title: String,
+    /// The atoms (k × d).
+    pub atoms: Mat,
+    /// Height and width, if they are images.
+    pub image: Option<(usize, usize)>,
+    /// Lines under the picture.
+    pub under: Vec<String>,
+}
+
+impl Document {
+    /// A self-contained page: no script, nothing from elsewhere, light and dark, for wide screens and phones.
+    pub fn html(&self) -> String {
+        shell(
+            &self.title,
+            &html! {
+                header {
+                    h1 { (self.title) }
+                    p.facts { @for (i, line) in self.facts.iter().enumerate() { @if i > 0 { br; } (line) } }
+                    @for text in &self.summary { p.summary { (text) } }
+                    @for text in &self.left_out { p.left { (text) } }
+                }
+                main {
+                    @for s in &self.sections {
+                        h2 { (s.title) }
+                        @if !s.note.is_empty() { p.note { (s.note) } }
+                        @for b in &s.blocks { (block(b)) }
+                    }
+                    h2 { "To make this page again" }
+                    pre { code { (self.command) } }
+                    dl.list {
+                        dt { "mereo" } dd { (env!("CARGO_PKG_VERSION")) }
+                        @for (name, value) in &self.made { dt { (name) } dd { (value) } }
+                    }
+                }
+            },
+        )
+    }
+}
+
+fn block(b: &Block) -> Markup {
+    match b {
+        Block::Text(text) => html! { p { (text) } },
+        Block::Table(t) => table(t),
+        Block::Plots(plots) => html! { div.charts { @for p in plots { (plot(p)) } } },
+        Block::Plates(plates) => html! { div.plates { @for p in plates { (plate(p)) } } },
+        Block::Atoms { atoms, image, under, columns } => each(atoms, *image, under, columns.as_deref()),
+        Block::Comparison(c) => html! { (figure(c)) h3.apart { "Measures" } (measures(c)) },
+    }
+}
+
+fn table(t: &Table) -> Markup {
+    let left = |i: usize| i == 0 || t.words.contains(&i);
+    html! {
+        div.scroll { table.plain {
+            thead { tr { @for (i, h) in t.header.iter().enumerate() { th.words[left(i)] scope="col" { (h) } } } }
+            tbody { @for (r, row) in t.rows.iter().enumerate() { tr {
+                @for (i, cell) in row.iter().enumerate() { td.best[t.strong == Some(r)].words[left(i)] { (cell) } }
+            } } }
+        } }
+    }
+}
+
+fn plot(p: &Plot) -> Markup {
+    let scale = |log| if log { Scale::Log } else { Scale::Linear };
+    let named = p.lines.len() > 1;
+    let short = p.lines.iter().all(|(name, _)| name.chars().count() <= 14);
+    html! {
+        figure {
+            h3 { (p.title) }
+            (lines(&Chart {
+                title: &p.title,
+                x: Axis { label: &p.x, scale: scale(p.log.0), unit: Unit::Plain },
+                y: Axis { label: &p.y, scale: scale(p.log.1), unit: Unit::Plain },
+                lines: p.lines.iter().enumerate().map(|(style, (name, points))| Line { name, style, points: points.clone() }).collect(),
+                named: named && short,
+                also: vec![],
+                ticks: p.ticks.clone(),
+                behind: vec![],
+            }))
+            @if named && !short { div.legend { @for (i, (name, _)) in p.lines.iter().enumerate() { span { (key(i)) (name) } } } }
+        }
+    }
+}
+
+fn plate(p: &Plate) -> Markup {
+    html! {
+        figure.plate {
+            h3 { (p.title) }
+            @match p.image {
+                Some(shape) => (figure::atoms(&p.atoms, shape, &p.title)),
+                None => (figure::heat(&p.atoms, &p.title)),
+            }
+            figcaption { @for (i, line) in p.under.iter().enumerate() { @if i > 0 { br; } (line) } }
+        }
+    }
+}
+
+fn each(atoms: &Mat, image: Option<(usize, usize)>, under: &[String], columns: Option<&[String]>) -> Markup {
+    let line = |a: usize| under.get(a).map_or("", String::as_str);
+    match image {
+        Some(shape) => html! {
+            div.tiles { @for a in 0..atoms.rows.min(figure::SHOWN) {
+                figure { (figure::tile(atoms.row(a), shape, a)) figcaption { (line(a)) } }
+            } }
+        },
+        None => html! {
+            div.profiles { @for a in 0..atoms.rows.min(figure::SHOWN) {
+                div { (figure::profile(Names(columns), atoms.row(a), &format!("Atom {a} · {}", line(a)))) }
+            } }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_all_pieces_is_whole_and_escapes_what_it_is_given() {
+        let atoms = Mat::new(2, 4, vec![1.0, 0.0, 0.5, 0.0, 0.0, 2.0, 0.0, -1.0]).expect("atoms");
+        let hostile = "<img src=x>".to_string();
+        let plate =
+            |image| Plate { title: hostile.clone(), atoms: atoms.clone(), image, under: vec![hostile.clone(), "b".into()] };
+        let each = |image| Block::Atoms {
+            atoms: atoms.clone(),
+            image,
+            under: vec![hostile.clone()],
+            columns: Some(vec![hostile.clone(); 4]),
+        };
+        let line = |name: &str| (name.to_string(), vec![(1.0, 0.5), (2.0, 0.25)]);
+        let page = Document {
+            title: hostile.clone(),
+            facts: vec![hostile.clone()],
+            summary: vec!["k = 2".into()],
+            left_out: vec![hostile.clone()],
+            command: hostile.clone(),
+            made: vec![("Data".into(), hostile.clone())],
+            sections: vec![Section {
+                title: hostile.clone(),
+                note: hostile.clone(),
+                blocks: vec![
+                    Block::Text(hostile.clone()),
+                    Block::Table(Table {
+                        header: vec!["k".into(), "RMSE".into()],
+                        rows: vec![vec!["1".into(), "2".into()], vec![hostile.clone(), "3".into()]],
+                        strong: Some(1),
+                        words: vec![],
+                    }),
+                    Block::Plots(vec![Plot { lines: vec![line("a"), line("a name that is far too long")], ..Plot::default() }]),
+                    Block::Plates(vec![plate(Some((2, 2))), plate(None)]),
+                    each(Some((2, 2))),
+                    each(None),
+                ],
+            }],
+        }
+        .html();
+        assert!(!page.contains("<img src=x") && page.matches("&lt;img src=x&gt;").count() > 10);
+        assert_eq!(page.matches("data:image/png;base64,").count(), 4, "two plates and two tiles");
+        assert!(page.contains("class=\"best") && page.contains("class=\"legend\"") && page.ends_with("</html>"));
+        assert!(!page.contains("http"), "nothing from elsewhere");
+    }
+}
