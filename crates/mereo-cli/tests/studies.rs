@@ -115,7 +115,7 @@ fn parts_is_one_grid_with_pictures_and_what_moves_each_measure() {
 fn lee_seung_is_told_claim_by_claim_on_the_embedded_faces() {
     let folder = tempfile::tempdir().expect("tempdir");
     // Ten documents of two topics that share one word.
-    let line = |i: usize| if i.is_multiple_of(2) { "3,2,0,0,2" } else { "0,0,4,2,3" };
+    let line = |i: usize| if i.is_multiple_of(2) { "5,3,0,0,2" } else { "0,0,5,3,2" };
     std::fs::write(folder.path().join("counts.csv"), (0..10).map(line).collect::<Vec<_>>().join("\n")).expect("write");
     std::fs::write(folder.path().join("words.txt"), "court\njudge\nmetal\niron\nlead").expect("write");
     let line = "repro lee-seung --passes 120 --counts counts.csv --vocabulary words.txt --features 2";
