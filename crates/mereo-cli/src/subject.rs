@@ -152,7 +152,8 @@ pub fn publish(page: &Document, path: &PathBuf, global: &Global, json: serde_jso
         }
     }
     for line in &page.summary {
-        out += &format!("{line}\n");
+        out.push_str(line);
+        out.push('\n');
     }
     show::print(&format!("{out}report written to {report}\n"))
 }

@@ -198,17 +198,16 @@ fn plate(p: &Plate) -> Markup {
 
 fn each(atoms: &Mat, image: Option<(usize, usize)>, under: &[String], columns: Option<&[String]>) -> Markup {
     let line = |a: usize| under.get(a).map_or("", String::as_str);
-    match image {
-        Some(shape) => html! {
+    html! {
+        @if let Some(shape) = image {
             div.tiles { @for a in 0..atoms.rows.min(figure::SHOWN) {
                 figure { (figure::tile(atoms.row(a), shape, a)) figcaption { (line(a)) } }
             } }
-        },
-        None => html! {
+        } @else {
             div.profiles { @for a in 0..atoms.rows.min(figure::SHOWN) {
                 div { (figure::profile(Names(columns), atoms.row(a), &format!("Atom {a} · {}", line(a)))) }
             } }
-        },
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::model::{Codes, Model};
 use crate::rng::rng;
 use crate::source::Memory;
 use serde::Serialize;
+use std::fmt::Write;
 use std::time::Instant;
 
 /// Rounds of filling and fitting at most.
@@ -204,18 +205,18 @@ pub fn recommend(tried: &[Tried]) -> Option<Recommendation> {
     };
     let low = block.smallest.min(block.best);
     let high = block.smallest.max(block.best);
-    reason += &if block.smallest == at.k {
-        " Hidden blocks agree.".to_string()
+    // Writing to a string can't fail.
+    let _ = if block.smallest == at.k {
+        write!(reason, " Hidden blocks agree.")
     } else if (low..=high).contains(&at.k) {
-        format!(" Hidden blocks agree within their error: {low} to {high}.")
+        write!(reason, " Hidden blocks agree within their error: {low} to {high}.")
+    } else if low == high {
+        write!(reason, " Hidden blocks do not agree: they say {low}.")
     } else {
-        format!(
-            " Hidden blocks do not agree: they say {}{}.",
-            block.smallest,
-            if low == high { String::new() } else { format!(" (lowest at {})", block.best) }
-        )
+        write!(reason, " Hidden blocks do not agree: they say {} (lowest at {}).", block.smallest, block.best)
     };
-    reason += &format!(
+    let _ = write!(
+        reason,
         " There, atoms of two seeds match with a mean |cosine| of {:.2}, and the cophenetic correlation is {:.3}.",
         at.stability, at.cophenetic
     );

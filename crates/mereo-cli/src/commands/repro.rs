@@ -117,6 +117,11 @@ fn find(folder: &Path, fits: &dyn Fn(&str) -> bool) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// Whether a file is of a kind, by the end of its name.
+fn is(name: &str, kind: &str) -> bool {
+    Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case(kind))
+}
+
 /// A list of whole numbers: an `.npy` array of one axis, of 4 or 8 bytes each.
 fn list(path: &Path) -> Result<Vec<usize>> {
     let wrong = |what: &str| Failure::other(format!("{}: {what}; save it as x.astype('int32')", path.display()));
@@ -173,9 +178,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         std::fs::create_dir(folder.path().join("cbcl")).expect("folder");
         std::fs::write(folder.path().join("cbcl/faces.npy"), b"").expect("write");
-        let fits = |name: &str| name.ends_with(".npy");
+        let fits = |name: &str| is(name, "npy");
         assert_eq!(find(folder.path(), &fits).expect("read"), Some(folder.path().join("cbcl/faces.npy")));
-        assert_eq!(find(folder.path(), &|name: &str| name.ends_with(".mat")).expect("read"), None);
+        assert_eq!(find(folder.path(), &|name: &str| is(name, "mat")).expect("read"), None);
         assert!(find(Path::new("/no/such"), &fits).is_err());
     }
 }

@@ -19,7 +19,8 @@ const ROUNDING: f64 = 1e-6;
 #[derive(Debug, Clone, Serialize)]
 pub struct Claim {
     pub id: &'static str,
-    pub claim: &'static str,
+    /// In words.
+    pub says: &'static str,
     pub target: String,
     pub found: String,
     /// None where it can't be checked yet.
@@ -67,8 +68,6 @@ fn last(curve: &[Pass]) -> f64 {
 
 /// All of them, in order.
 pub fn all(f: &Fits) -> Result<Vec<Claim>> {
-    let [nmf, vq, pca] = f.entries else { return Ok(Vec::new()) };
-    let own = f.faces.own;
     let long = f.lee_seung.max_passes;
     let cd = Nmf { solver: NmfSolver::Cd, tol: 0.0, max_passes: 200.min(long), ..f.own.clone() };
     let (_, mu) = f.fit("multiplicative", &Nmf { solver: NmfSolver::Mu, tol: 0.0, max_passes: long, ..f.own.clone() }, f.x)?;
@@ -77,146 +76,174 @@ pub fn all(f: &Fits) -> Result<Vec<Claim>> {
     let stuck = Nmf { solver: NmfSolver::Mu, init: NmfInit::Nndsvd, tol: 0.0, max_passes: long, ..f.own.clone() };
     let (_, stuck) = f.fit("multiplicative from NNDSVD", &stuck, f.x)?;
     let (raw, _) = f.fit("raw faces", f.lee_seung, &f.faces.x)?;
-    let mut out = Vec::new();
-    let mut say =
-        |id, claim, target: String, found: String, held: Option<bool>| out.push(Claim { id, claim, target, found, held });
+    let mut told = Told::default();
+    told.rules(f, &mu);
+    told.figure_one(f);
+    told.solvers(&mu, &fast, (hoyer(&random), hoyer(&nndsvda)));
+    told.elsewhere(f)?;
+    told.traps(f, (last(&stuck) / last(&mu)).sqrt(), hoyer(&raw), (hoyer(&nndsvda) - hoyer(&random)).abs());
+    Ok(told.0)
+}
 
-    let (kl, frobenius) = (rise(f.curve), rise(&mu));
-    say(
-        "N1",
-        "The divergence never rises under the rules of 1999, the squared error never under those of 2001",
-        format!("no rise beyond rounding ({ROUNDING:.0e} of it, for f32)"),
-        format!("largest change from one of {long} iterations to the next: {kl:.1e} and {frobenius:.1e}"),
-        Some(kl <= ROUNDING && frobenius <= ROUNDING),
-    );
+/// Claims, told one after the other.
+#[derive(Default)]
+struct Told(Vec<Claim>);
 
-    let sums = |a: usize| f.nmf.parts.row(a).iter().map(|&v| f64::from(v)).sum::<f64>();
-    let off = (0..f.nmf.parts.rows).map(sums).filter(|s| *s > 0.0).map(|s| (s - 1.0).abs()).fold(0.0, f64::max);
-    let kept: f64 = f.x.data.iter().map(|&v| f64::from(v)).filter(|v| *v > 0.0).map(|v| v * v.ln() - v).sum();
-    let likelihood = f.nmf.likelihood.unwrap_or(f64::NAN);
-    let apart = (last(f.curve) * f.x.data.len() as f64 + likelihood - kept).abs() / likelihood.abs();
-    say(
-        "N2",
-        "Atoms sum to 1; F is the negative divergence and a constant",
-        format!("both to {ROUNDING:.0e} (1e-12 and 1e-9 in f64)"),
-        format!("sums off by {off:.1e} at most; F and the divergence by {apart:.1e} of F = {likelihood:.0}"),
-        Some(off <= ROUNDING && apart <= ROUNDING),
-    );
+impl Told {
+    fn say(&mut self, id: &'static str, says: &'static str, target: String, found: String, held: Option<bool>) {
+        self.0.push(Claim { id, says, target, found, held });
+    }
 
-    let errors = [pca, nmf, vq].map(|e| e.train.rmse);
-    let near = |v: f64, low: f64, high: f64| v >= low * 0.97 && v <= high * 1.03;
-    let ordered = |e: [f64; 3]| e[0] < e[1] && e[1] < e[2];
-    let written = |e: [f64; 3]| format!("{:.4} < {:.4} < {:.4}", e[0], e[1], e[2]);
-    // Clipping makes it matter which way the greys go.
-    let on_target =
-        |e: [f64; 3]| ordered(e) && near(e[0], 0.0589, 0.0589) && near(e[1], 0.0778, 0.0792) && near(e[2], 0.1266, 0.1266);
-    say(
-        "N3",
-        "Error: PCA < NMF < VQ",
-        if f.inverted.is_some() {
-            "this order; RMSE .0589 < .0778–.0792 < .1266 to 3 % with inverted greys, which they were measured on".into()
-        } else {
-            "in this order".into()
-        },
-        f.inverted.map_or_else(|| written(errors), |e| format!("{}; inverted {}", written(errors), written(e))),
-        Some(ordered(errors) && f.inverted.is_none_or(on_target)),
-    );
+    /// N1 and N2.
+    fn rules(&mut self, f: &Fits, mu: &[Pass]) {
+        let (kl, frobenius) = (rise(f.curve), rise(mu));
+        self.say(
+            "N1",
+            "The divergence never rises under the rules of 1999, the squared error never under those of 2001",
+            format!("no rise beyond rounding ({ROUNDING:.0e} of it, for f32)"),
+            format!("largest change from one of {} iterations to the next: {kl:.1e} and {frobenius:.1e}", f.curve.len()),
+            Some(kl <= ROUNDING && frobenius <= ROUNDING),
+        );
 
-    let [h_nmf, h_vq, h_pca] = [nmf, vq, pca].map(|e| e.atom_measures.sparseness.mean);
-    let (w, h) = (nmf.atom_measures.small.mean, nmf.code_measures.small.mean);
-    say(
-        "N4",
-        "Atoms of NMF are sparse and local, those of PCA and VQ whole",
-        if own {
-            "Hoyer > .65, < .30, < .30; > 70 % of atoms and > 30 % of codes below 1 % of their largest".into()
-        } else {
-            "Hoyer of NMF .1 above PCA and VQ".into()
-        },
-        format!("Hoyer {h_nmf:.3}, PCA {h_pca:.3}, VQ {h_vq:.3}; {:.0} % and {:.0} %", w * 100.0, h * 100.0),
-        Some(if own {
-            h_nmf > 0.65 && h_pca < 0.30 && h_vq < 0.30 && w > 0.7 && h > 0.3
-        } else {
-            h_nmf > h_pca + 0.1 && h_nmf > h_vq + 0.1
-        }),
-    );
+        let sums = |a: usize| f.nmf.parts.row(a).iter().map(|&v| f64::from(v)).sum::<f64>();
+        let off = (0..f.nmf.parts.rows).map(sums).filter(|s| *s > 0.0).map(|s| (s - 1.0).abs()).fold(0.0, f64::max);
+        let kept: f64 = f.x.data.iter().map(|&v| f64::from(v)).filter(|v| *v > 0.0).map(|v| v * v.ln() - v).sum();
+        let likelihood = f.nmf.likelihood.unwrap_or(f64::NAN);
+        let apart = (last(f.curve) * f.x.data.len() as f64 + likelihood - kept).abs() / likelihood.abs();
+        self.say(
+            "N2",
+            "Atoms sum to 1; F is the negative divergence and a constant",
+            format!("both to {ROUNDING:.0e} (1e-12 and 1e-9 in f64)"),
+            format!("sums off by {off:.1e} at most; F and the divergence by {apart:.1e} of F = {likelihood:.0}"),
+            Some(off <= ROUNDING && apart <= ROUNDING),
+        );
+    }
 
-    let lacks = || "not yet available: Nmf has neither NMFSC nor nsNMF nor LNMF".to_string();
-    say(
-        "N5",
-        "Sparseness of atoms: LNMF > NMFSC (.85) > nsNMF (.7) > NMF; codes: nsNMF sparser, LNMF dense",
-        "this order".into(),
-        lacks(),
-        None,
-    );
-    say("N6", "NMFSC meets its sparseness exactly", "to 1e-6".into(), lacks(), None);
+    /// N3 to N6.
+    fn figure_one(&mut self, f: &Fits) {
+        let [nmf, vq, pca] = f.entries else { return };
+        let own = f.faces.own;
+        let errors = [pca, nmf, vq].map(|e| e.train.rmse);
+        let near = |v: f64, low: f64, high: f64| v >= low * 0.97 && v <= high * 1.03;
+        let ordered = |e: [f64; 3]| e[0] < e[1] && e[1] < e[2];
+        let written = |e: [f64; 3]| format!("{:.4} < {:.4} < {:.4}", e[0], e[1], e[2]);
+        // Clipping makes it matter which way the greys go.
+        let on_target =
+            |e: [f64; 3]| ordered(e) && near(e[0], 0.0589, 0.0589) && near(e[1], 0.0778, 0.0792) && near(e[2], 0.1266, 0.1266);
+        self.say(
+            "N3",
+            "Error: PCA < NMF < VQ",
+            if f.inverted.is_some() {
+                "this order; RMSE .0589 < .0778–.0792 < .1266 to 3 % with inverted greys, which they were measured on".into()
+            } else {
+                "in this order".into()
+            },
+            f.inverted.map_or_else(|| written(errors), |e| format!("{}; inverted {}", written(errors), written(e))),
+            Some(ordered(errors) && f.inverted.is_none_or(on_target)),
+        );
 
-    let slow = mu.get(99).map_or_else(|| last(&mu), |p| p.loss);
-    let passes = fast.iter().position(|p| p.loss <= slow).map(|p| p + 1);
-    let after = mu.len().min(100);
-    say(
-        "N7",
-        "Coordinate descent is soon where multiplicative rules are after 100 iterations",
-        "in 15 passes at most".into(),
-        passes.map_or_else(|| "not reached".into(), |p| format!("in {p} passes, against {after}")),
-        Some(passes.is_some_and(|p| p <= 15)),
-    );
+        let [h_nmf, h_vq, h_pca] = [nmf, vq, pca].map(|e| e.atom_measures.sparseness.mean);
+        let (w, h) = (nmf.atom_measures.small.mean, nmf.code_measures.small.mean);
+        self.say(
+            "N4",
+            "Atoms of NMF are sparse and local, those of PCA and VQ whole",
+            if own {
+                "Hoyer > .65, < .30, < .30; > 70 % of atoms and > 30 % of codes below 1 % of their largest".into()
+            } else {
+                "Hoyer of NMF .1 above PCA and VQ".into()
+            },
+            format!("Hoyer {h_nmf:.3}, PCA {h_pca:.3}, VQ {h_vq:.3}; {:.0} % and {:.0} %", w * 100.0, h * 100.0),
+            Some(if own {
+                h_nmf > 0.65 && h_pca < 0.30 && h_vq < 0.30 && w > 0.7 && h > 0.3
+            } else {
+                h_nmf > h_pca + 0.1 && h_nmf > h_vq + 0.1
+            }),
+        );
 
-    let (from_random, from_svd) = (hoyer(&random), hoyer(&nndsvda));
-    say(
-        "N8",
-        "NNDSVDa makes no sparser atoms than a random start, at the same k",
-        "at most .01 sparser".into(),
-        format!("Hoyer {from_svd:.3} against {from_random:.3}"),
-        Some(from_svd - from_random <= 0.01),
-    );
+        let lacks = || "not yet available: Nmf has neither NMFSC nor nsNMF nor LNMF".to_string();
+        self.say(
+            "N5",
+            "Sparseness of atoms: LNMF > NMFSC (.85) > nsNMF (.7) > NMF; codes: nsNMF sparser, LNMF dense",
+            "this order".into(),
+            lacks(),
+            None,
+        );
+        self.say("N6", "NMFSC meets its sparseness exactly", "to 1e-6".into(), lacks(), None);
+    }
 
-    let whole = embedded()?;
-    let small = mereo::data::halved(&whole.x, whole.image)?;
-    let full = |k, init| -> Result<(f64, f64)> {
-        let (model, _) =
-            f.fit("full-size faces", &Nmf { k, init, max_passes: 600, seed: f.own.seed, ..Nmf::default() }, &small)?;
-        let m = measure::atoms(model.atoms(), None);
-        Ok((m.sparseness.mean, m.overlap.mean))
-    };
-    let (a, b) = (full(16, NmfInit::Random)?, full(36, NmfInit::Nndsvda)?);
-    say(
-        "N9",
-        "Whole heads stay holistic under the squared error (embedded ORL faces, raw)",
-        "Hoyer about .34 (k 16, random) and .39 (k 36, NNDSVDa), below .5; overlap about .4, above .3".into(),
-        format!("Hoyer {:.3} and {:.3}, overlap {:.2} and {:.2}", a.0, b.0, a.1, b.1),
-        Some(a.0 < 0.5 && b.0 < 0.5 && a.1 > 0.3 && b.1 > 0.3),
-    );
+    /// N7 and N8; sparseness from a random start and from NNDSVDa.
+    fn solvers(&mut self, mu: &[Pass], fast: &[Pass], (from_random, from_svd): (f64, f64)) {
+        let slow = mu.get(99).map_or_else(|| last(mu), |p| p.loss);
+        let passes = fast.iter().position(|p| p.loss <= slow).map(|p| p + 1);
+        let after = mu.len().min(100);
+        self.say(
+            "N7",
+            "Coordinate descent is soon where multiplicative rules are after 100 iterations",
+            "in 15 passes at most".into(),
+            passes.map_or_else(|| "not reached".into(), |p| format!("in {p} passes, against {after}")),
+            Some(passes.is_some_and(|p| p <= 15)),
+        );
 
-    let gap = |at: usize| super::notes::TABLE[at].2 / super::notes::TABLE[at].1 - 1.0;
-    let (first, end) = (gap(0), gap(super::notes::TABLE.len() - 1));
-    say(
-        "N10",
-        "The notes' table of LFW agrees with itself: held-out over training error closes with the rows",
-        "121 % at 200 rows, about 0 at 7,331".into(),
-        format!("{:.0} % and {:.1} %", first * 100.0, end * 100.0),
-        Some((first - 1.21).abs() < 0.01 && end.abs() < 0.005),
-    );
+        self.say(
+            "N8",
+            "NNDSVDa makes no sparser atoms than a random start, at the same k",
+            "at most .01 sparser".into(),
+            format!("Hoyer {from_svd:.3} against {from_random:.3}"),
+            Some(from_svd - from_random <= 0.01),
+        );
+    }
 
-    let ratio = (last(&stuck) / last(&mu)).sqrt();
-    say(
-        "N11",
-        "Zeros stay zeros under multiplicative rules: plain NNDSVD is a trap",
-        "error at least 30 % above that of a random start".into(),
-        format!("{:.0} % above", (ratio - 1.0) * 100.0),
-        Some(ratio >= 1.3),
-    );
+    /// N9 and N10, which are of other faces.
+    fn elsewhere(&mut self, f: &Fits) -> Result<()> {
+        let whole = embedded()?;
+        let small = mereo::data::halved(&whole.x, whole.image)?;
+        let full = |k, init| -> Result<(f64, f64)> {
+            let (model, _) =
+                f.fit("full-size faces", &Nmf { k, init, max_passes: 600, seed: f.own.seed, ..Nmf::default() }, &small)?;
+            let m = measure::atoms(model.atoms(), None);
+            Ok((m.sparseness.mean, m.overlap.mean))
+        };
+        let (a, b) = (full(16, NmfInit::Random)?, full(36, NmfInit::Nndsvda)?);
+        self.say(
+            "N9",
+            "Whole heads stay holistic under the squared error (embedded ORL faces, raw)",
+            "Hoyer about .34 (k 16, random) and .39 (k 36, NNDSVDa), below .5; overlap about .4, above .3".into(),
+            format!("Hoyer {:.3} and {:.3}, overlap {:.2} and {:.2}", a.0, b.0, a.1, b.1),
+            Some(a.0 < 0.5 && b.0 < 0.5 && a.1 > 0.3 && b.1 > 0.3),
+        );
 
-    let (stretched, plain) = (h_nmf, hoyer(&raw));
-    let least = if own { 0.15 } else { 0.1 };
-    let start = (from_svd - from_random).abs();
-    say(
-        "N12",
-        "Preparation matters more than the start",
-        format!("Hoyer of prepared less raw > {least}, and more than the start makes"),
-        format!("{stretched:.3} − {plain:.3} = {:.3}; the start makes {start:.3}", stretched - plain),
-        Some(stretched - plain > least && stretched - plain > start),
-    );
-    Ok(out)
+        let gap = |at: usize| super::notes::TABLE[at].2 / super::notes::TABLE[at].1 - 1.0;
+        let (first, end) = (gap(0), gap(super::notes::TABLE.len() - 1));
+        self.say(
+            "N10",
+            "The notes' table of LFW agrees with itself: held-out over training error closes with the rows",
+            "121 % at 200 rows, about 0 at 7,331".into(),
+            format!("{:.0} % and {:.1} %", first * 100.0, end * 100.0),
+            Some((first - 1.21).abs() < 0.01 && end.abs() < 0.005),
+        );
+        Ok(())
+    }
+
+    /// N11 and N12; error from NNDSVD over that from a random start, sparseness of raw faces, and what the start makes of it.
+    fn traps(&mut self, f: &Fits, ratio: f64, plain: f64, start: f64) {
+        self.say(
+            "N11",
+            "Zeros stay zeros under multiplicative rules: plain NNDSVD is a trap",
+            "error at least 30 % above that of a random start".into(),
+            format!("{:.0} % above", (ratio - 1.0) * 100.0),
+            Some(ratio >= 1.3),
+        );
+
+        let stretched = f.entries.first().map_or(f64::NAN, |e| e.atom_measures.sparseness.mean);
+        let least = if f.faces.own { 0.15 } else { 0.1 };
+        self.say(
+            "N12",
+            "Preparation matters more than the start",
+            format!("Hoyer of prepared less raw > {least}, and more than the start makes"),
+            format!("{stretched:.3} − {plain:.3} = {:.3}; the start makes {start:.3}", stretched - plain),
+            Some(stretched - plain > least && stretched - plain > start),
+        );
+    }
 }
 
 /// One line a claim.
@@ -230,7 +257,7 @@ pub fn table(claims: &[Claim]) -> Table {
         header: cells(&["", "claim", "target", "found", "held"]),
         rows: claims
             .iter()
-            .map(|c| vec![c.id.into(), c.claim.into(), c.target.clone(), c.found.clone(), held(c).into()])
+            .map(|c| vec![c.id.into(), c.says.into(), c.target.clone(), c.found.clone(), held(c).into()])
             .collect(),
         words: vec![1, 2, 3, 4],
         ..Table::default()

@@ -1,17 +1,17 @@
 //! Lee & Seung 1999: figure 1, figure 4, and the claims N1 to N12.
 
 use super::claims::{self, Fits};
-use super::{Faces, embedded, find, prepared, read, unit, words};
+use super::{Faces, embedded, find, is, prepared, read, unit, words};
 use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::methods::Runner;
 use crate::subject::{self, cells};
 use crate::{show, stop};
-use mereo::compare::{self, About, Comparison, Example, Setting};
+use mereo::compare::{self, About, Comparison, Entry, Example, Setting};
 use mereo::fold::Pass;
 use mereo::prepare::Recipe;
 use mereo::source::Memory;
-use mereo::{Model, Nmf, NmfSolver, Pca, Vq};
+use mereo::{Mat, Model, Nmf, NmfSolver, Pca, Vq};
 use mereo_report::{Block, Document, Plot, Section, Table};
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ pub struct Args {
 /// The faces of the paper from a folder, else the embedded ones, two by two pixels averaged.
 fn faces(args: &Args) -> Result<Faces> {
     let path = match &args.data {
-        Some(folder) => find(folder, &|name| name.ends_with(".npy") && (name.contains("cbcl") || name.contains("361")))?,
+        Some(folder) => find(folder, &|name| is(name, "npy") && (name.contains("cbcl") || name.contains("361")))?,
         None => None,
     };
     let Some(path) = path else {
@@ -90,6 +90,64 @@ fn inverted(faces: &Faces, args: &Args, lee_seung: &Nmf, runner: &Runner) -> Res
     let (vq, _) = runner.fit("VQ", &Vq { k: args.k, seed: args.seed, n_init: 3, ..Vq::default() }, &source)?;
     let (nmf, facts) = runner.fit("NMF, 1999", lee_seung, &source)?;
     Ok(([rmse(&pca)?, rmse(&nmf)?, rmse(&vq)?], facts.curve))
+}
+
+/// The course of the divergence, and its targets where there are some.
+fn convergence(curve: &[Pass], inverted: Option<&[Pass]>, numbers: f64) -> Section {
+    // The loss of a pass is that of the whole iterations before it.
+    let after = |curve: &[Pass], at: usize| curve.get(at).or(curve.last().filter(|p| p.pass == at)).map(|p| p.loss * numbers);
+    let falls = |curve: &[Pass]| (1..curve.len()).filter_map(|i| Some((i as f64, after(curve, i)?))).collect::<Vec<_>>();
+    let mut lines = vec![("as prepared".to_string(), falls(curve))];
+    let mut steps = Table { header: cells(&["iteration", "as prepared"]), ..Table::default() };
+    if let Some(curve) = inverted {
+        lines.push(("inverted greys".to_string(), falls(curve)));
+        steps.header.extend(cells(&["inverted greys", "target, inverted greys"]));
+    }
+    for (at, target) in ITERATIONS {
+        let show = |v: Option<f64>| v.map_or("–".into(), |v| show::count(v.round() as usize));
+        let mut row = vec![at.to_string(), show(after(curve, at))];
+        if let Some(curve) = inverted {
+            row.extend([show(after(curve, at)), show(Some(target))]);
+        }
+        steps.rows.push(row);
+    }
+    let plot = Plot {
+        title: "Divergence by iteration".into(),
+        x: "iteration".into(),
+        y: "divergence D(V‖WH)".into(),
+        log: (true, true),
+        lines,
+        ticks: None,
+    };
+    Section {
+        title: "Convergence".into(),
+        note: "Divergence of the 1999 rules. It is mostly there after 50 iterations, and goes on falling for hundreds.".into(),
+        blocks: vec![Block::Plots(vec![plot]), Block::Table(steps)],
+    }
+}
+
+/// What figure 1 shows.
+fn comparison(args: &Args, faces: &Faces, x: &Mat, entries: Vec<Entry>) -> Comparison {
+    Comparison {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: None,
+        data: About {
+            name: faces.name.clone(),
+            train: x.rows,
+            cols: x.cols,
+            image: Some(faces.image),
+            preparation: vec![args.prep.name().into()],
+            credit: Some(faces.credit.clone()),
+            ..About::default()
+        },
+        k: args.k,
+        seed: args.seed,
+        threads: rayon::current_num_threads(),
+        example: Example { row: 0, original: faces.x.row(0).to_vec(), prepared: x.row(0).to_vec() },
+        entries,
+        left_out: vec![],
+        sizes: vec![],
+    }
 }
 
 /// Fits, checks and writes the page.
@@ -127,45 +185,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         inverted: inverted.as_ref().map(|i| i.0),
     };
     let claims = claims::all(&fits)?;
-    // The loss of a pass is that of the whole iterations before it.
-    let after = |curve: &[Pass], iteration: usize| {
-        curve.get(iteration).or(curve.last().filter(|p| p.pass == iteration)).map(|p| p.loss * x.data.len() as f64)
-    };
-    let falls = |curve: &[Pass]| (1..curve.len()).filter_map(|i| Some((i as f64, after(curve, i)?))).collect::<Vec<_>>();
-    let mut lines = vec![("as prepared".to_string(), falls(&curve))];
-    let mut steps = Table { header: cells(&["iteration", "as prepared"]), ..Table::default() };
-    if let Some((_, curve)) = &inverted {
-        lines.push(("inverted greys".to_string(), falls(curve)));
-        steps.header.extend(cells(&["inverted greys", "target, inverted greys"]));
-    }
-    for (at, target) in ITERATIONS {
-        let show = |v: Option<f64>| v.map_or("–".into(), |v| show::count(v.round() as usize));
-        let mut row = vec![at.to_string(), show(after(&curve, at))];
-        if let Some((_, curve)) = &inverted {
-            row.extend([show(after(curve, at)), show(Some(target))]);
-        }
-        steps.rows.push(row);
-    }
-    let comparison = Comparison {
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: None,
-        data: About {
-            name: faces.name.clone(),
-            train: x.rows,
-            cols: x.cols,
-            image: Some(faces.image),
-            preparation: vec![args.prep.name().into()],
-            credit: Some(faces.credit.clone()),
-            ..About::default()
-        },
-        k: args.k,
-        seed: args.seed,
-        threads: rayon::current_num_threads(),
-        example: Example { row: 0, original: faces.x.row(0).to_vec(), prepared: x.row(0).to_vec() },
-        entries,
-        left_out: vec![],
-        sizes: vec![],
-    };
+    let comparison = comparison(args, &faces, &x, entries);
     let mut sections = vec![
         Section {
             title: "Claims".into(),
@@ -173,23 +193,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             blocks: vec![Block::Table(claims::table(&claims))],
         },
         Section { title: "Figure 1".into(), note: String::new(), blocks: vec![Block::Comparison(Box::new(comparison))] },
-        Section {
-            title: "Convergence".into(),
-            note:
-                "Divergence of the 1999 rules. The figure is mostly there after 50 iterations, and goes on falling for hundreds."
-                    .into(),
-            blocks: vec![
-                Block::Plots(vec![Plot {
-                    title: "Divergence by iteration".into(),
-                    x: "iteration".into(),
-                    y: "divergence D(V‖WH)".into(),
-                    log: (true, true),
-                    lines,
-                    ticks: None,
-                }]),
-                Block::Table(steps),
-            ],
-        },
+        convergence(&curve, inverted.as_ref().map(|i| i.1.as_slice()), x.data.len() as f64),
     ];
     let mut left_out = Vec::new();
     if !faces.own {

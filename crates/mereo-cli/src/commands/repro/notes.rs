@@ -2,7 +2,7 @@
 //! held-out faces against the number of rows; with scikit-learn beside, and the grid that their conclusions are held against.
 
 use super::peer::{self, Done, Exchange, Job};
-use super::{Faces, embedded, find, list, read, rows, unit};
+use super::{Faces, embedded, find, is, list, read, rows, unit};
 use crate::args::Global;
 use crate::commands::parts::{self, Axes, Constraint, Grid, MEASURES, Start, Steps, Tries};
 use crate::failure::{Failure, Result};
@@ -128,7 +128,7 @@ fn lfw(args: &Args) -> Result<Split> {
     let file = |starts: &str| match &args.data {
         Some(folder) => {
             let lfw = folder.join("lfw");
-            find(if lfw.is_dir() { &lfw } else { folder }, &|name| name.starts_with(starts) && name.ends_with(".npy"))
+            find(if lfw.is_dir() { &lfw } else { folder }, &|name| name.starts_with(starts) && is(name, "npy"))
         }
         None => Ok(None),
     };
@@ -208,6 +208,59 @@ fn word(init: NmfInit) -> &'static str {
     if init == NmfInit::Random { "random" } else { "nndsvda" }
 }
 
+/// What is fitted, experiment by experiment.
+fn plans<'a>(first: &'a Split, second: &'a Split) -> Vec<(Plan, &'a Split)> {
+    let n = second.train.rows;
+    let sizes: Vec<usize> = if second.faces.own {
+        TABLE.iter().map(|t| t.0.min(n)).collect()
+    } else {
+        // As many as leave more rows than atoms, up to all.
+        [80, 120, 160, 240, n].into_iter().filter(|s| *s <= n).collect()
+    };
+    let small = if second.faces.own { SMALL.min(n) } else { 80 };
+    // The first two are fitted to all rows but those held out, to tell an error on rows not seen as well.
+    let mut plans = vec![
+        (Plan { experiment: 1, rows: first.train.rows, k: 16, init: NmfInit::Random }, first),
+        (Plan { experiment: 2, rows: first.train.rows, k: 36, init: NmfInit::Nndsvda }, first),
+        (Plan { experiment: 3, rows: small, k: K, init: NmfInit::Nndsvda }, second),
+        (Plan { experiment: 3, rows: n, k: K, init: NmfInit::Nndsvda }, second),
+    ];
+    plans.extend(sizes.iter().map(|&rows| (Plan { experiment: 4, rows, k: K, init: NmfInit::Nndsvda }, second)));
+    plans
+}
+
+/// All fits, none of them twice.
+fn fitted(plans: &[(Plan, &Split)], args: &Args, runner: &Runner) -> Result<Vec<Fit>> {
+    let mut fits: Vec<Fit> = Vec::new();
+    for (plan, split) in plans {
+        // The last size of the curve is the larger picture.
+        let same = |f: &&Fit| f.experiment == 3 && plan.experiment == 4 && f.rows == plan.rows;
+        let done = match fits.iter().find(same) {
+            Some(f) => Fit { experiment: 4, ..f.clone() },
+            None => fit(*plan, split, args, runner)?,
+        };
+        fits.push(done);
+    }
+    Ok(fits)
+}
+
+/// The atoms of the first three experiments, ours and theirs.
+fn plates(fits: &[Fit], pictures: Vec<Option<Mat>>, first: &Split, second: &Split) -> Vec<Plate> {
+    let image = |f: &Fit| if f.experiment < 3 { first.faces.image } else { second.faces.image };
+    let mut plates = Vec::new();
+    for (f, picture) in fits.iter().zip(pictures).filter(|(f, _)| f.experiment < 4) {
+        let on = if f.experiment < 3 { &first.faces.name } else { &second.faces.name };
+        let title = format!("{}. {on}, {} rows, {} {}", f.experiment, show::count(f.rows), f.k, word(f.init));
+        let under = vec![format!("mereo: sparse {:.2}, held-out MSE {:.5}", f.sparseness, f.test)];
+        plates.push(Plate { title: title.clone(), atoms: f.atoms.clone(), image: Some(image(f)), under });
+        if let Some(atoms) = picture {
+            let sparse = measure::atoms(&atoms, None).sparseness.mean;
+            plates.push(Plate { title, atoms, image: Some(image(f)), under: vec![format!("scikit-learn: sparse {sparse:.2}")] });
+        }
+    }
+    plates
+}
+
 /// Fits, asks scikit-learn for the same, and writes the page.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     subject::check(&args.output, OsStr::new(""))?;
@@ -224,31 +277,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
     }
     let n = second.train.rows;
-    let sizes: Vec<usize> = if second.faces.own {
-        TABLE.iter().map(|t| t.0.min(n)).collect()
-    } else {
-        // As many as leave more rows than atoms, up to all.
-        [80, 120, 160, 240, n].into_iter().filter(|s| *s <= n).collect()
-    };
-    let small = if second.faces.own { SMALL.min(n) } else { 80 };
-    // The first two are fitted to all rows but those held out, to tell an error on rows not seen as well.
-    let mut plans = vec![
-        (Plan { experiment: 1, rows: first.train.rows, k: 16, init: NmfInit::Random }, &first),
-        (Plan { experiment: 2, rows: first.train.rows, k: 36, init: NmfInit::Nndsvda }, &first),
-        (Plan { experiment: 3, rows: small, k: K, init: NmfInit::Nndsvda }, &second),
-        (Plan { experiment: 3, rows: n, k: K, init: NmfInit::Nndsvda }, &second),
-    ];
-    plans.extend(sizes.iter().map(|&rows| (Plan { experiment: 4, rows, k: K, init: NmfInit::Nndsvda }, &second)));
-    let mut fits: Vec<Fit> = Vec::new();
-    for (plan, split) in &plans {
-        // The last size of the curve is the larger picture.
-        let same = |f: &&Fit| f.experiment == 3 && plan.experiment == 4 && f.rows == plan.rows;
-        let done = match fits.iter().find(same) {
-            Some(f) => Fit { experiment: 4, ..f.clone() },
-            None => fit(*plan, split, args, &runner)?,
-        };
-        fits.push(done);
-    }
+    let plans = plans(&first, &second);
+    let fits = fitted(&plans, args, &runner)?;
     let theirs = beside(args, &plans, &first, &second)?;
     if let Err(why) = &theirs {
         left_out.push(format!("scikit-learn is left out: {why}."));
@@ -272,19 +302,11 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             blocks: vec![Block::Plots(vec![curve(&fits, &done, second.faces.own)])],
         },
     ];
-    let image = |f: &Fit| if f.experiment < 3 { first.faces.image } else { second.faces.image };
-    let mut plates = Vec::new();
-    for (f, picture) in fits.iter().zip(pictures).filter(|(f, _)| f.experiment < 4) {
-        let on = if f.experiment < 3 { &first.faces.name } else { &second.faces.name };
-        let title = format!("{}. {on}, {} rows, {} {}", f.experiment, show::count(f.rows), f.k, word(f.init));
-        let under = vec![format!("mereo: sparse {:.2}, held-out MSE {:.5}", f.sparseness, f.test)];
-        plates.push(Plate { title: title.clone(), atoms: f.atoms.clone(), image: Some(image(f)), under });
-        if let Some(atoms) = picture {
-            let sparse = measure::atoms(&atoms, None).sparseness.mean;
-            plates.push(Plate { title, atoms, image: Some(image(f)), under: vec![format!("scikit-learn: sparse {sparse:.2}")] });
-        }
-    }
-    sections.push(Section { title: "Atoms".into(), note: String::new(), blocks: vec![Block::Plates(plates)] });
+    sections.push(Section {
+        title: "Atoms".into(),
+        note: String::new(),
+        blocks: vec![Block::Plates(plates(&fits, pictures, &first, &second))],
+    });
     let mut summary = Vec::new();
     let mut conclusions = Vec::new();
     if !args.no_grid {
@@ -478,7 +500,7 @@ fn study(faces: &Faces, args: &Args, runner: &Runner) -> Result<Grid> {
 struct Verdict {
     conclusion: &'static str,
     found: String,
-    verdict: String,
+    so: String,
 }
 
 /// The three conclusions: on the start, on the number of atoms, and on the number of rows.
@@ -512,7 +534,7 @@ fn said(grid: &Grid, fits: &[Fit], own: bool) -> Vec<Verdict> {
                 at(spread, 2, 1),
                 at(spread, 2, 0)
             ),
-            verdict: if start <= 0.01 {
+            so: if start <= 0.01 {
                 "not supported: it was not the start".into()
             } else {
                 format!("supported here: sparser by {start:.3}")
@@ -529,7 +551,7 @@ fn said(grid: &Grid, fits: &[Fit], own: bool) -> Vec<Verdict> {
                 at(spread, 0, 1),
                 at(spread, 0, 2)
             ),
-            verdict: match (count > 0.01, prep > count) {
+            so: match (count > 0.01, prep > count) {
                 (true, true) => "supported, but preparation does more".into(),
                 (true, false) => "supported".into(),
                 (false, _) => "not supported".into(),
@@ -538,7 +560,7 @@ fn said(grid: &Grid, fits: &[Fit], own: bool) -> Vec<Verdict> {
         Verdict {
             conclusion: "More samples yield atoms that generalise",
             found: closes,
-            verdict: format!(
+            so: format!(
                 "{}; it {} the atoms {}",
                 if falls { "supported for the error" } else { "not supported: the error does not fall throughout" },
                 if more.abs() <= 0.01 { "leaves" } else { "makes" },
@@ -557,7 +579,7 @@ fn said(grid: &Grid, fits: &[Fit], own: bool) -> Vec<Verdict> {
 fn verdicts(all: &[Verdict]) -> Table {
     Table {
         header: cells(&["the notes", "found", "so"]),
-        rows: all.iter().map(|v| vec![v.conclusion.into(), v.found.clone(), v.verdict.clone()]).collect(),
+        rows: all.iter().map(|v| vec![v.conclusion.into(), v.found.clone(), v.so.clone()]).collect(),
         words: vec![1, 2],
         ..Table::default()
     }

@@ -1,7 +1,7 @@
 //! Figure 4: features of word counts, the encoding of one document, and a word with two meanings.
 
-use super::find;
 use super::lee_seung::Args;
+use super::{find, is};
 use crate::failure::{Failure, Result};
 use crate::methods::Runner;
 use crate::show;
@@ -22,7 +22,7 @@ const USED: usize = 4;
 pub fn figure(args: &Args, runner: &Runner) -> Result<std::result::Result<Section, String>> {
     let path = match (&args.counts, &args.data) {
         (Some(path), _) => Some(path.clone()),
-        (None, Some(folder)) => find(folder, &|name| name.ends_with(".npz"))?,
+        (None, Some(folder)) => find(folder, &|name| is(name, "npz"))?,
         (None, None) => None,
     };
     let Some(path) = path else {
@@ -176,8 +176,11 @@ fn longest(rows: &Rows) -> usize {
     (0..sums.len()).fold(0, |best, i| if sums[i] > sums[best] { i } else { best })
 }
 
+/// The strongest columns of a row, at most so many, with their numbers.
+type Strongest<'a> = &'a dyn Fn(&[f32], usize) -> Vec<(usize, f32)>;
+
 /// The word that is strongest, by its weaker side, in two features of which the other words differ; with the features.
-fn polysemous(atoms: &Mat, words: &dyn Fn(&[f32], usize) -> Vec<(usize, f32)>) -> Option<(usize, usize, usize)> {
+fn polysemous(atoms: &Mat, words: Strongest) -> Option<(usize, usize, usize)> {
     const ALIKE: f64 = 0.25;
     let top: Vec<Vec<(usize, f32)>> = (0..atoms.rows).map(|a| words(atoms.row(a), TOP)).collect();
     let norm = |a: usize| linalg::dot(atoms.row(a), atoms.row(a)).sqrt();
