@@ -359,7 +359,7 @@ fn a_kill_in_the_middle_of_a_checkpoint_write() {
     let p = place();
     // 3 MB of codes: most of the time goes into writing them after each pass.
     p.npy("data.npy", 20_000, 4, |i, j| ((i * 31 + j * 17) % 97) as f32 + ((i * j) % 13) as f32);
-    let fit = "fit nmf data.npy -k 40 --sweeps 1 --init random --tol 0 --max-passes 60 --every 0";
+    let fit = "fit nmf data.npy -k 40 --solver cd --sweeps 1 --init random --tol 0 --max-passes 60 --every 0";
     p.ok(&format!("{fit} -o straight"));
     let half = |p: &Place| p.names().into_iter().filter(|n| Path::new(n).extension().is_some_and(|e| e == "part")).count();
     let mut killed = 0;
@@ -399,7 +399,7 @@ fn words_in_the_wrong_order() {
         &["there is no model `digits`", "mereo fit METHOD DATA", "the model comes before"],
     );
     refused(&p, 1, "inspect nowhere", &["there is no model `nowhere`", "mereo fit"]);
-    refused(&p, 1, "export . atoms.npy", &["a folder, not a model"]);
+    refused(&p, 1, "export . --atoms x.npy", &["a folder, not a model"]);
     p.ok("fit vq digits --atoms 3 -o three.mereo");
 }
 

@@ -66,6 +66,10 @@ pub trait Method: Serialize + Sync {
     }
     /// How many rows `init` wants to see (drawn evenly, in order); all of them if there are fewer.
     fn sample(&self, shape: Shape) -> usize;
+    /// With how few of those it can do where memory is short.
+    fn least_sample(&self, shape: Shape) -> usize {
+        self.sample(shape)
+    }
     /// Refuses rows that the method can't use; called once for each block. `first` is the number of its first row.
     fn accept(&self, _x: &Rows, _first: u64) -> Result<()> {
         Ok(())
@@ -361,7 +365,9 @@ fn begin<'a, M: Method>(
 ) -> Result<Begun<'a, M::State>> {
     let own: usize = spans.iter().map(|s| s.rows).sum();
     let width = memo_width(method, own, options);
-    let sample = draw(source, method.sample(shape), method.seed())?;
+    // An eighth of the bound: the sample is in memory while the first state is made of it.
+    let room = options.memory.map_or(usize::MAX, |bytes| (bytes / 32) as usize / shape.cols);
+    let sample = draw(source, method.sample(shape).min(room.max(method.least_sample(shape))), method.seed())?;
     accept_sample(method, &sample, source)?;
     if let Some((run, before)) = resume(method, options, shape, comm)? {
         // A fit that went without its cache goes on without, to the same bytes.

@@ -425,6 +425,10 @@ impl Method for Nmf {
         Ok(())
     }
 
+    fn least_sample(&self, shape: Shape) -> usize {
+        init::least_sample(self, shape).min(init::sample(self, shape))
+    }
+
     fn init(&self, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
         init::start(self, sample, shape, restart)
     }
@@ -539,7 +543,7 @@ mod tests {
     #[test]
     fn hals_finds_planted_parts_and_never_rises() {
         let (x, parts) = planted(300, 40, 5, 0.01, 1);
-        let how = Nmf { k: 5, tol: 0.0, max_passes: 300, ..Nmf::default() };
+        let how = Nmf { k: 5, solver: NmfSolver::Cd, tol: 0.0, max_passes: 300, ..Nmf::default() };
         let fitted = fit(&how, &Memory::from(&x), Options::default()).expect("fit");
         // Sums of f32 products know the loss to about 1e-6 of the mean square.
         let mean_square = linalg::sum_squares(&x.view()) / x.data.len() as f64;

@@ -105,7 +105,7 @@ fn figure_one_on_the_embedded_faces() {
 /// N12: the contrast stretch does more for sparse atoms than the start (N8).
 fn preparation_matters_more_than_the_start(x: &Mat, stretched: Recipe, least: f64) {
     let fit = |recipe, init| {
-        let method = Nmf { k: K, init, max_passes: 100, tol: 0.0, ..Nmf::default() };
+        let method = Nmf { k: K, solver: NmfSolver::Cd, init, max_passes: 100, tol: 0.0, ..Nmf::default() };
         hoyer(&learn(&method, &prepared(x, recipe)).model)
     };
     let (raw, random, nndsvda) =

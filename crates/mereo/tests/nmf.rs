@@ -173,7 +173,15 @@ fn coordinate_descent_of_one_sweep_is_that_of_scikit_learn() {
     let x = matrix(&golden["x"]);
     for passes in [1, 10] {
         let want = &golden["cd"][passes.to_string()];
-        let method = Nmf { k: 5, init: NmfInit::Nndsvda, sweeps: 1, max_passes: passes, tol: 0.0, ..Nmf::default() };
+        let method = Nmf {
+            k: 5,
+            solver: NmfSolver::Cd,
+            init: NmfInit::Nndsvda,
+            sweeps: 1,
+            max_passes: passes,
+            tol: 0.0,
+            ..Nmf::default()
+        };
         let got = run(&method, &x.view()).expect("fit");
         close(&format!("loss after {passes}"), last(&got), number(&want["loss"]), 1e-5);
         let off = largest_difference(&got.model.parts.data, &numbers(&want["atoms"]));
@@ -203,7 +211,15 @@ fn coordinate_descent_ends_where_scikit_learn_does() {
         let sparse = csr(&x);
         for rows in [x.view(), sparse.view()] {
             for sweeps in [1, Nmf::default().sweeps] {
-                let method = Nmf { k, init: NmfInit::Nndsvda, sweeps, max_passes: passes, tol: 0.0, ..Nmf::default() };
+                let method = Nmf {
+                    k,
+                    solver: NmfSolver::Cd,
+                    init: NmfInit::Nndsvda,
+                    sweeps,
+                    max_passes: passes,
+                    tol: 0.0,
+                    ..Nmf::default()
+                };
                 let (got, theirs) = (last(&run(&method, &rows).expect("fit")), number(&want["loss"]));
                 println!("{name}, {sweeps} sweeps: {got:.6}; scikit-learn {theirs:.6}, on average from random starts {mean:.6}");
                 let most = if name == "digits" && sweeps > 1 { mean } else { theirs };
@@ -285,7 +301,17 @@ fn extreme_data_is_fitted() {
         for k in [1, 3.min(large), small, large] {
             for ((solver, loss), init) in SOLVERS.into_iter().flat_map(|s| STARTS.map(|i| (s, i))) {
                 let what = format!("{name}, k = {k}, {solver:?} {loss} from {init:?}");
-                let method = Nmf { k, solver, loss, init, max_passes: 25, tol: 0.0, ..Nmf::default() };
+                let method = Nmf {
+                    k,
+                    solver,
+                    loss,
+                    init,
+                    max_passes: 25,
+                    tol: 0.0,
+                    encode_tol: 1e-6,
+                    encode_max: 50_000,
+                    ..Nmf::default()
+                };
                 let ended = run(&method, &x.view());
                 if k > small && init != NmfInit::Random {
                     let said = ended.expect_err("refused").to_string();

@@ -153,10 +153,12 @@ pub fn eigh_top(a: &[f64], d: usize, k: usize) -> Result<(Vec<f64>, Vec<f64>)> {
 /// The `k` largest singular values of `x` (n×d), falling, and their right vectors (k×d); nothing is centred, sparse rows stay
 /// sparse. Fewer than `k` come back only if n or d is less.
 ///
-/// Where one side of dense rows is short, its second moments are decomposed (to the 1e-7 of the largest square that f32 products
+/// Where one side is short, its second moments are decomposed (to the 1e-7 of the largest square that f32 products
 /// know); else a few passes of block Krylov come close from below. The values are lengths ‖x·v‖ of the returned vectors.
 pub fn svd_top(x: &Rows, k: usize, seed: u64) -> Result<(Vec<f64>, Mat)> {
     const SHORT: usize = 1024;
+    // Numbers of sparse rows that may be filled up to be turned.
+    const TURNED: usize = 1 << 24;
     const EXTRA: usize = 10;
     const PASSES: usize = 3;
     let (n, d) = (x.rows(), x.cols());
@@ -171,15 +173,13 @@ pub fn svd_top(x: &Rows, k: usize, seed: u64) -> Result<(Vec<f64>, Mat)> {
         let values = squares.iter().map(|v| v.max(0.0).sqrt() / scale).collect();
         (values, Mat { rows: squares.len(), cols: d, data: vectors.iter().map(|&v| v as f32).collect() })
     };
-    if let Rows::Dense(dense) = x
-        && n.min(d) <= SHORT
-    {
-        let wide = n < d;
-        let side = n.min(d);
+    let wide = n < d;
+    let side = n.min(d);
+    if side <= SHORT && (!wide || n * d <= TURNED || matches!(x, Rows::Dense(_))) {
         let (mut gram, mut sums) = (vec![0.0; side * side], vec![0.0; side]);
         let turned = if wide { x.to_mat().transpose() } else { Mat::default() };
-        let rows = if wide { turned.view() } else { Rows::dense(d, &dense.data) };
-        add_gram(&mut gram, &mut sums, &rows, &frame(side));
+        let rows = turned.view();
+        add_gram(&mut gram, &mut sums, if wide { &rows } else { x }, &frame(side));
         mirror(&mut gram, side);
         let (squares, vectors) = eigh_top(&gram, side, k)?;
         if !wide {

@@ -38,20 +38,30 @@ const NUMBERS: usize = 1 << 26;
 
 /// How many rows a start is made from.
 pub(super) fn sample(how: &Nmf, shape: Shape) -> usize {
-    let plain = match how.init {
+    warm_rows(how, shape).unwrap_or_else(|| plain_sample(how, shape))
+}
+
+/// With how few it can do.
+pub(super) fn least_sample(how: &Nmf, shape: Shape) -> usize {
+    plain_sample(how, shape).min(how.k.saturating_mul(4).max(4096))
+}
+
+fn plain_sample(how: &Nmf, shape: Shape) -> usize {
+    match how.init {
         NmfInit::Random | NmfInit::Given => 4096,
         NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar => how.k.saturating_mul(4).max(16_384),
         NmfInit::KMeans => how.k.saturating_mul(16).max(8192),
         // A corner can be any row.
         NmfInit::Spa | NmfInit::Snpa => shape.rows.min(NUMBERS / shape.cols.max(1)),
-    };
-    warm_rows(how, shape).unwrap_or(plain)
+    }
 }
 
 /// Rows of a warm start, if there is to be one.
 fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
     let part = (rows / SHARE).min(NUMBERS / cols.max(1));
-    (how.way() == NmfSolver::Accelerated && part / THIRD >= ROWS_PER_ATOM * how.k).then_some(part)
+    // Given atoms are where the fit starts, and corners are looked for among all rows.
+    let own = matches!(how.init, NmfInit::Given | NmfInit::Spa | NmfInit::Snpa);
+    (how.way() == NmfSolver::Accelerated && !own && part / THIRD >= ROWS_PER_ATOM * how.k).then_some(part)
 }
 
 /// Refuses a start that this data, or these parameters, can't give.

@@ -151,7 +151,7 @@ fn coordinate_descent_needs_a_tenth_of_the_passes_on_the_faces_of_the_paper() {
 fn whole_heads_stay_holistic() {
     let x = small_faces();
     for (k, init) in [(16, NmfInit::Random), (16, NmfInit::Nndsvda), (36, NmfInit::Random), (64, NmfInit::Nndsvda)] {
-        let fitted = learn(&Nmf { k, init, max_passes: 150, tol: 0.0, ..Nmf::default() }, &x);
+        let fitted = learn(&Nmf { k, solver: NmfSolver::Cd, init, max_passes: 150, tol: 0.0, ..Nmf::default() }, &x);
         let atoms = measure::atoms(&fitted.model.parts, None);
         within(&format!("Hoyer sparseness of {k} atoms from {init:?}"), atoms.sparseness.mean, 0.28, 0.46);
         within(&format!("mean cosine of {k} atoms from {init:?}"), atoms.overlap.mean, 0.33, 0.5);
@@ -165,7 +165,7 @@ fn gap_closes(train: &Mat, test: &Mat, counts: &[usize]) -> Vec<(f64, f64)> {
         .iter()
         .map(|&n| {
             let x = train.view().slice(0, n).to_mat();
-            let model = learn(&Nmf { k: 64, max_passes: 60, ..Nmf::default() }, &x).model;
+            let model = learn(&Nmf { k: 64, solver: NmfSolver::Cd, max_passes: 60, ..Nmf::default() }, &x).model;
             let error = |x: &Mat| measure::errors(&model, &Memory::from(x)).expect("errors").rmse.powi(2);
             (error(&x), error(test))
         })
