@@ -399,7 +399,7 @@ fn words_in_the_wrong_order() {
         &["there is no model `digits`", "mereo fit METHOD DATA", "the model comes before"],
     );
     refused(&p, 1, "inspect nowhere", &["there is no model `nowhere`", "mereo fit"]);
-    refused(&p, 1, "export . --atoms x.npy", &["a folder, not a model"]);
+    refused(&p, 1, "inspect .", &["a folder, not a model"]);
     p.ok("fit vq digits --atoms 3 -o three.mereo");
 }
 

@@ -208,7 +208,9 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
         state.weight = weight();
         state.at = extrapolated(&h, &state.h, beta as f32);
         state.h = h;
-        let done = how.tol > 0.0 && best - objective <= how.tol * best;
+        // Below what f32 sums can tell there is nothing left to learn.
+        let exact = objective <= NOISE * state.totals[0];
+        let done = exact || how.tol > 0.0 && best - objective <= how.tol * best;
         state.gram = if state.at.data.is_empty() { as_f32(&gram) } else { as_f32(&super::gram(&state.at)) };
         Progress { loss: objective / unit, done: done && best < f64::MAX, gradient }
     } else {
