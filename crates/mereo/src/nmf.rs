@@ -58,6 +58,7 @@ mod hals;
 mod init;
 mod model;
 mod multiplicative;
+mod newton;
 mod pace;
 mod product;
 mod squared;
@@ -67,7 +68,7 @@ mod state;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NmfSolver {
-    /// The fastest for the loss: `accelerated` for squared error, else `mu`.
+    /// The fastest for the loss: `accelerated` for squared error, `newton` for Kullback–Leibler, else `mu`.
     #[default]
     Auto,
     /// Squared error: `cd`, extrapolated from pass to pass, with a step back whenever the loss would rise (Ang & Gillis 2019).
@@ -77,6 +78,8 @@ pub enum NmfSolver {
     Cd,
     /// Multiplicative updates (Lee & Seung 2001), of any loss.
     Mu,
+    /// Kullback–Leibler divergence, by second-order steps, with a step back whenever the loss would rise.
+    Newton,
     /// Kullback–Leibler divergence with atoms that sum to one, as in Lee & Seung 1999.
     LeeSeung,
 }
@@ -196,7 +199,7 @@ pub struct Nmf {
     /// First atoms (k×d) for [`NmfInit::Given`]. Serialised as a fingerprint, read from rows of numbers.
     #[serde(with = "given")]
     pub given: Option<Mat>,
-    /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`] and [`NmfSolver::Cd`] only.
+    /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`], [`NmfSolver::Cd`] and [`NmfSolver::Newton`] only.
     pub sweeps: usize,
     /// Penalty of the weights, as in scikit-learn: d·α·(ratio·Σw + ½(1 − ratio)·Σw²) is added to half the squared error, or to the
     /// divergence.
@@ -246,6 +249,7 @@ impl Nmf {
     fn way(&self) -> NmfSolver {
         match (self.solver, self.minimised()) {
             (NmfSolver::Auto, NmfLoss::Squared) => NmfSolver::Accelerated,
+            (NmfSolver::Auto, NmfLoss::KullbackLeibler) => NmfSolver::Newton,
             (NmfSolver::Auto, _) => NmfSolver::Mu,
             (solver, _) => solver,
         }
@@ -302,6 +306,12 @@ impl Method for Nmf {
                 self.loss
             )));
         }
+        if self.solver == NmfSolver::Newton && self.minimised() != NmfLoss::KullbackLeibler {
+            return Err(Error::parameter(format!(
+                "this solver is for loss = kullback-leibler, not {}; set solver to auto",
+                self.loss
+            )));
+        }
         if !self.loss.beta().is_finite() {
             return Err(Error::parameter(format!("loss = {} is no β-divergence; give a finite β", self.loss)));
         }
@@ -312,13 +322,15 @@ impl Method for Nmf {
     }
 
     fn plan(&self) -> Plan {
-        // An extrapolated fit judges its passes itself: one that was undone says nothing of how far there is to go.
-        Plan { max: self.max_passes, tol: if self.way() == NmfSolver::Accelerated { 0.0 } else { self.tol } }
+        let judges = matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Newton);
+        // A fit that may step back judges its passes itself: one that was undone says nothing of how far there is to go.
+        Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol } }
     }
 
     fn memo(&self) -> Memo {
         match self.way() {
             way @ (NmfSolver::Accelerated | NmfSolver::Cd) => Memo::Cache(squared::memo(way, self.k)),
+            NmfSolver::Newton => Memo::Kept(newton::memo(self.k)),
             _ => Memo::Kept(self.k),
         }
     }
@@ -351,7 +363,11 @@ impl Method for Nmf {
     fn zero(&self, state: &NmfState) -> NmfStats {
         let (d, k) = (state.h.rows, state.h.cols);
         let loss = self.minimised();
-        let pairs = if loss == NmfLoss::Squared { k * k } else { divergence::sums(self, d) };
+        let pairs = match loss {
+            NmfLoss::Squared => k * k,
+            _ if self.way() == NmfSolver::Newton => newton::sums(k, d),
+            _ => divergence::sums(self, d),
+        };
         let apart = if matches!(loss, NmfLoss::Squared | NmfLoss::KullbackLeibler) { 0 } else { k };
         NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7] }
     }
@@ -366,6 +382,7 @@ impl Method for Nmf {
         into.sums[4] += (x.rows() * x.cols()) as f64;
         match loss {
             NmfLoss::Squared => squared::observe(self, state, x, first, memo, into),
+            _ if self.way() == NmfSolver::Newton => newton::observe(self, state, x, first, memo, into),
             _ => divergence::observe(self, state, x, first, memo, into),
         }
         Ok(())
@@ -377,6 +394,7 @@ impl Method for Nmf {
         }
         let progress = match self.minimised() {
             NmfLoss::Squared => squared::update(self, state, &s),
+            _ if self.way() == NmfSolver::Newton => newton::update(self, state, &s),
             _ => divergence::update(self, state, &s),
         };
         state.pass += 1;
@@ -416,9 +434,17 @@ fn totals(x: &Rows, scale: f64) -> [f64; 2] {
     parts.collect::<Vec<_>>().iter().fold([0.0; 2], |t, p| [t[0] + p[0], t[1] + p[1]])
 }
 
-/// Sum of a column of a matrix with k columns.
-fn column_sum(w: &[f32], k: usize, a: usize) -> f64 {
-    w.iter().skip(a).step_by(k).map(|&w| f64::from(w)).sum()
+/// Sums of all columns of a matrix with k columns, row by row.
+fn column_sums(w: &[f32], k: usize) -> Vec<f64> {
+    let parts = w.par_chunks(k << 12).map(|w| {
+        let mut sums = vec![0.0; k];
+        w.chunks_exact(k).for_each(|w| sums.iter_mut().zip(w).for_each(|(s, &w)| *s += f64::from(w)));
+        sums
+    });
+    parts.collect::<Vec<_>>().iter().fold(vec![0.0; k], |mut all, part| {
+        all.iter_mut().zip(part).for_each(|(a, p)| *a += p);
+        all
+    })
 }
 
 /// hᵀh (k×k) of a matrix with k columns.

@@ -6,6 +6,7 @@
 //! every other pair the positive or the negative parts are kept, whichever have the larger product m of norms, as √(σm)
 //! times the normalised parts. Here u = x·v/σ is never stored: a row's weights are (x·p)₊ with p = ±√(σm) / (σ‖u±‖) · v.
 
+use super::newton::Caution;
 use super::pace::Pace;
 use super::product::{self, Packed};
 use super::{Nmf, NmfInit, NmfSolver, NmfState};
@@ -35,13 +36,15 @@ pub(super) fn sample(how: &Nmf, shape: Shape) -> usize {
         NmfInit::Random | NmfInit::Given => 4096,
         NmfInit::Nndsvd | NmfInit::Nndsvda | NmfInit::Nndsvdar => how.k.saturating_mul(4).max(16_384),
     };
-    warm_rows(how, shape).unwrap_or(plain)
+    // Whether the rows are sparse, which a fit by second-order steps starts from all of, isn't known yet.
+    let least = if how.way() == NmfSolver::Newton { plain } else { 0 };
+    warm_rows(how, shape).map_or(plain, |part| part.max(least))
 }
 
 /// Rows of a warm start, if there is to be one.
 fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
     let part = (rows / SHARE).min(NUMBERS / cols.max(1));
-    (how.way() == NmfSolver::Accelerated && part / THIRD >= ROWS_PER_ATOM * how.k).then_some(part)
+    (matches!(how.way(), NmfSolver::Accelerated | NmfSolver::Newton) && part / THIRD >= ROWS_PER_ATOM * how.k).then_some(part)
 }
 
 /// Refuses a start that this data, or these parameters, can't give.
@@ -76,9 +79,15 @@ pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> 
 /// The state before the first pass. Where there are many rows for each atom, the atoms are those of a fit of some of them, which
 /// costs a few passes and saves many; that fit ends on the true data like any other.
 pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
-    if warm_rows(how, shape).is_none() || sample.rows() / THIRD < ROWS_PER_ATOM * how.k {
+    let Some(part) = warm_rows(how, shape) else { return cold(how, sample, shape, restart) };
+    // A column that is empty in some rows would stay so under products.
+    let products = how.way() == NmfSolver::Newton && matches!(sample, Rows::Sparse(_));
+    if products || sample.rows() / THIRD < ROWS_PER_ATOM * how.k {
         return cold(how, sample, shape, restart);
     }
+    let step = (sample.rows() / part.max(1)).max(1);
+    let thinned = (step > 1).then(|| sample.every(step));
+    let sample = thinned.as_ref().unwrap_or(sample);
     let small = sample.every(THIRD);
     let mut state = cold(how, &small, shape, restart)?;
     for (rows, passes) in [(&small, WARM[0]), (sample, WARM[1])] {
@@ -89,12 +98,13 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
             how.observe(&state, rows, 0, &mut memo, &mut sums)?;
             let progress = how.update(&mut state, sums)?;
             // A few rows need not be fitted better than the whole will be.
-            if progress.done || best - progress.loss < 0.1 * how.tol * best && !state.pace.rejected {
+            if progress.done || best - progress.loss < 0.1 * how.tol * best && !state.pace.rejected && !state.caution.rejected() {
                 break;
             }
             best = progress.loss;
         }
-        state = NmfState { pass: 0, pace: Pace::default(), at: Mat::default(), warm: true, first_gradient: 0.0, ..state };
+        let (at, pace, caution) = (Mat::default(), Pace::default(), Caution::anew());
+        state = NmfState { pass: 0, pace, caution, at, warm: true, first_gradient: 0.0, ..state };
         state.derive();
     }
     Ok(state)
@@ -142,6 +152,8 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         project,
         at: Mat::default(),
         pace: Pace::default(),
+        caution: Caution::default(),
+        columns: Vec::new(),
         rows: shape.rows as u64,
         warm: false,
         first_gradient: 0.0,
@@ -157,6 +169,7 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
 pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut [f32]) {
     let k = how.k;
     if state.warm {
+        // They are solved for.
         return w.fill(0.0);
     }
     let size = (state.mean / k as f64).sqrt();

@@ -91,7 +91,7 @@ pub struct NmfFlags {
     /// What is minimised: squared, kullback-leibler (kl), itakura-saito (is), or the number β of a β-divergence.
     #[arg(long, value_name = "LOSS", default_value_t = Nmf::default().loss)]
     pub loss: NmfLoss,
-    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated) or plain (cd); multiplicative (mu); Lee and Seung's of 1999.
+    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated) or plain (cd); for Kullback-Leibler second-order steps (newton); multiplicative (mu); Lee and Seung's of 1999.
     #[arg(long, value_parser = words::<NmfSolver>(), default_value_t = Choice(Nmf::default().solver))]
     pub solver: Choice<NmfSolver>,
     /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), or given by --given.
