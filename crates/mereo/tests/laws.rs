@@ -624,7 +624,7 @@ fn multiplicative(loss: NmfLoss, solver: NmfSolver) -> Case<Nmf> {
 }
 
 /// The data without zeros.
-fn positive<M>(case: Case<M>) -> Case<M> {
+fn positive(case: Case<Nmf>) -> Case<Nmf> {
     let data = Mat { data: case.data.data.iter().map(|v| v + 0.01).collect(), ..case.data };
     Case { data, ..case }
 }

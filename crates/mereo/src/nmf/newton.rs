@@ -20,7 +20,7 @@
 use super::hals::{Effort, Quadratic};
 use super::multiplicative::TINY;
 use super::product::{self, Packed};
-use super::{Nmf, NmfState, NmfStats, column_sums, divergence, init, take};
+use super::{Nmf, NmfState, NmfStats, column_sums, divergence, init, pace, take};
 use crate::fold::Progress;
 use crate::mat::{Mat, Rows};
 use rayon::prelude::*;
@@ -53,6 +53,7 @@ pub(super) struct Caution {
     /// Passes undone since one went well that did not follow another undone.
     undone: u32,
     /// The objective of the best pair so far.
+    #[serde(default = "pace::unknown", skip_serializing_if = "pace::is_unknown")]
     best: f64,
 }
 

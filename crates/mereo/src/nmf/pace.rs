@@ -27,7 +27,19 @@ pub(super) struct Pace {
     /// The last pass was undone.
     pub rejected: bool,
     /// The objective of the best pair so far.
+    #[serde(default = "unknown", skip_serializing_if = "is_unknown")]
     pub best: f64,
+}
+
+/// The objective before the first pass, for which JSON has no number.
+pub(super) fn unknown() -> f64 {
+    f64::INFINITY
+}
+
+/// Whether there has been no pass.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+pub(super) fn is_unknown(objective: &f64) -> bool {
+    !objective.is_finite()
 }
 
 impl Default for Pace {
