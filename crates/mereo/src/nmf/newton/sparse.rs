@@ -8,6 +8,9 @@ use crate::mat::SparseRows;
 use pulp::Arch;
 use rayon::prelude::*;
 
+/// One in so many sweeps is taken: those of sparse rows cost as much as all else, and one does nearly what four do.
+const SHARE: usize = 4;
+
 /// Improves the weights (n×k) of sparse rows and adds what they leave behind.
 pub(super) fn sparse(how: &Nmf, state: &NmfState, x: &SparseRows, penalty: (f32, f32), w: &mut [f32], into: &mut NmfStats) {
     let (k, n) = (how.k, x.rows());
@@ -25,7 +28,7 @@ pub(super) fn sparse(how: &Nmf, state: &NmfState, x: &SparseRows, penalty: (f32,
                 row.gather(columns, values, &h.data, state.scale);
                 Arch::new().dispatch(
                     #[inline(always)]
-                    || row.improve(w, how.sweeps, state.caution.rest > 0),
+                    || row.improve(w, how.sweeps.div_ceil(SHARE), state.caution.rest > 0),
                 );
                 let mut cost = 0.0;
                 for (&x, &wh) in row.x.iter().zip(&row.q).take(columns.len()) {
