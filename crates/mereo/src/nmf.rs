@@ -71,6 +71,7 @@ mod hals;
 mod init;
 mod model;
 mod multiplicative;
+mod newton;
 mod pace;
 mod product;
 mod separable;
@@ -82,7 +83,7 @@ mod state;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NmfSolver {
-    /// The fastest for the loss: `accelerated` for squared error, else `mu`.
+    /// The fastest for the loss: `accelerated` for squared error, `newton` for Kullback–Leibler, else `mu`.
     #[default]
     Auto,
     /// Squared error: `cd`, extrapolated from pass to pass, with a step back whenever the loss would rise (Ang & Gillis 2019).
@@ -92,6 +93,8 @@ pub enum NmfSolver {
     Cd,
     /// Multiplicative updates (Lee & Seung 2001), of any loss.
     Mu,
+    /// Kullback–Leibler divergence, by second-order steps, with a step back whenever the loss would rise.
+    Newton,
     /// Kullback–Leibler divergence with atoms that sum to one, as in Lee & Seung 1999; with [`Nmf::theta`] nsNMF.
     LeeSeung,
     /// Local NMF (Li et al. 2001): the rules of 1999 with the root of the weights' own. Atoms become small spots that don't overlap, and weights dense.
@@ -230,7 +233,7 @@ pub struct Nmf {
     pub given: Option<Mat>,
     /// So many first rows of `given` are atoms that stay as they are, whatever the start; the model has them first.
     pub fixed: usize,
-    /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`] and [`NmfSolver::Cd`] only.
+    /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`], [`NmfSolver::Cd`] and [`NmfSolver::Newton`] only.
     pub sweeps: usize,
     /// Penalty of the weights, as in scikit-learn: d·α·(ratio·Σw + ½(1 − ratio)·Σw²) is added to half the squared error, or to the
     /// divergence.
@@ -311,6 +314,9 @@ impl Nmf {
             (NmfSolver::Auto, NmfLoss::Squared) if self.tied() => NmfSolver::Cd,
             (NmfSolver::Auto, NmfLoss::Squared) => NmfSolver::Accelerated,
             (NmfSolver::Auto, NmfLoss::KullbackLeibler) if self.theta > 0.0 => NmfSolver::LeeSeung,
+            // Second-order steps know of no atoms that stay.
+            (NmfSolver::Auto, NmfLoss::KullbackLeibler) if self.fixed > 0 => NmfSolver::Mu,
+            (NmfSolver::Auto, NmfLoss::KullbackLeibler) => NmfSolver::Newton,
             (NmfSolver::Auto, _) => NmfSolver::Mu,
             (solver, _) => solver,
         }
@@ -378,6 +384,17 @@ impl Method for Nmf {
             )));
         }
         constraint::check(self, shape)?;
+        if self.solver == NmfSolver::Newton && (self.fixed > 0 || self.theta > 0.0) {
+            return Err(Error::parameter(
+                "second-order steps know no fixed atoms and no theta; set solver to mu, or for theta to lee-seung",
+            ));
+        }
+        if self.solver == NmfSolver::Newton && self.minimised() != NmfLoss::KullbackLeibler {
+            return Err(Error::parameter(format!(
+                "this solver is for loss = kullback-leibler, not {}; set solver to auto",
+                self.loss
+            )));
+        }
         if !self.loss.beta().is_finite() {
             return Err(Error::parameter(format!("loss = {} is no β-divergence; give a finite β", self.loss)));
         }
@@ -390,12 +407,14 @@ impl Method for Nmf {
     }
 
     fn plan(&self) -> Plan {
-        // An extrapolated fit judges its passes itself: one that was undone says nothing of how far there is to go.
-        Plan { max: self.max_passes, tol: if self.way() == NmfSolver::Accelerated { 0.0 } else { self.tol } }
+        let judges = matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Newton);
+        // A fit that may step back judges its passes itself: one that was undone says nothing of how far there is to go.
+        Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol } }
     }
 
     fn memo(&self) -> Memo {
         match self.way() {
+            NmfSolver::Newton => Memo::Kept(newton::memo(self.k)),
             way if !self.multiplies() && self.sparse_codes.is_none() => Memo::Cache(squared::memo(way, self.k)),
             _ => Memo::Kept(self.k),
         }
@@ -436,7 +455,11 @@ impl Method for Nmf {
     fn zero(&self, state: &NmfState) -> NmfStats {
         let (d, k) = (state.h.rows, state.h.cols);
         let loss = self.minimised();
-        let pairs = if loss == NmfLoss::Squared { k * k } else { divergence::sums(self, d) };
+        let pairs = match loss {
+            NmfLoss::Squared => k * k,
+            _ if self.way() == NmfSolver::Newton => newton::sums(k, d),
+            _ => divergence::sums(self, d),
+        };
         let apart = if matches!(loss, NmfLoss::Squared | NmfLoss::KullbackLeibler) { 0 } else { k };
         NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7] }
     }
@@ -452,6 +475,7 @@ impl Method for Nmf {
         match (loss, self.sparse_codes) {
             (NmfLoss::Squared, Some(s)) => constraint::observe(self, state, x, first, memo, into, s)?,
             (NmfLoss::Squared, None) => squared::observe(self, state, x, first, memo, into),
+            _ if self.way() == NmfSolver::Newton => newton::observe(self, state, x, first, memo, into),
             _ => divergence::observe(self, state, x, first, memo, into),
         }
         Ok(())
@@ -463,6 +487,7 @@ impl Method for Nmf {
         }
         let progress = match self.minimised() {
             NmfLoss::Squared => squared::update(self, state, &s),
+            _ if self.way() == NmfSolver::Newton => newton::update(self, state, &s),
             _ => divergence::update(self, state, &s),
         };
         state.pass += 1;
@@ -502,9 +527,17 @@ fn totals(x: &Rows, scale: f64) -> [f64; 2] {
     parts.collect::<Vec<_>>().iter().fold([0.0; 2], |t, p| [t[0] + p[0], t[1] + p[1]])
 }
 
-/// Sum of a column of a matrix with k columns.
-fn column_sum(w: &[f32], k: usize, a: usize) -> f64 {
-    w.iter().skip(a).step_by(k).map(|&w| f64::from(w)).sum()
+/// Sums of all columns of a matrix with k columns, row by row.
+fn column_sums(w: &[f32], k: usize) -> Vec<f64> {
+    let parts = w.par_chunks(k << 12).map(|w| {
+        let mut sums = vec![0.0; k];
+        w.chunks_exact(k).for_each(|w| sums.iter_mut().zip(w).for_each(|(s, &w)| *s += f64::from(w)));
+        sums
+    });
+    parts.collect::<Vec<_>>().iter().fold(vec![0.0; k], |mut all, part| {
+        all.iter_mut().zip(part).for_each(|(a, p)| *a += p);
+        all
+    })
 }
 
 /// hᵀh (k×k) of a matrix with k columns.

@@ -650,6 +650,12 @@ fn multiplicative(loss: NmfLoss, solver: NmfSolver) -> Case<Nmf> {
     case
 }
 
+/// The data without zeros.
+fn positive(case: Case<Nmf>) -> Case<Nmf> {
+    let data = Mat { data: case.data.data.iter().map(|v| v + 0.01).collect(), ..case.data };
+    Case { data, ..case }
+}
+
 laws!(
     nmf_mu_laws,
     multiplicative(NmfLoss::Squared, NmfSolver::Mu),
@@ -689,6 +695,59 @@ laws!(
         resumed_run_ends_the_same,
         cancelled_fit_gives_the_model_so_far,
         a_place_stored_twice_is_one,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_mu_itakura_saito_laws,
+    positive(multiplicative(NmfLoss::ItakuraSaito, NmfSolver::Mu)),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        memo_needed_is_said,
+        resumed_run_ends_the_same,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_mu_beta_laws,
+    multiplicative(NmfLoss::Beta(1.5), NmfSolver::Mu),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        memo_needed_is_said,
+        planted_truth_is_found(0.97),
+        resumed_run_ends_the_same,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_newton_laws,
+    nmf(NmfLoss::KullbackLeibler, NmfSolver::Newton),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        memo_needed_is_said,
+        planted_truth_is_found(0.97),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
         bad_input_names_the_fix,
         negative_data_is_refused,
     ]

@@ -5,7 +5,7 @@
 //! rows are then made dense, [`DENSE`] at a time, and cost what dense rows do. For β ≤ 0 it is infinite, and zeros are refused.
 
 use super::multiplicative::{Divergence, Factors, TINY};
-use super::{Nmf, NmfLoss, NmfSolver, NmfState, NmfStats, column_sum, init, product};
+use super::{Nmf, NmfLoss, NmfSolver, NmfState, NmfStats, column_sums, init, product};
 use crate::error::{Error, Result};
 use crate::fold::Progress;
 use crate::mat::Rows;
@@ -61,11 +61,8 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
         into.sums[3] += factors.add_atoms(&mut into.xw, if kind.is_kl() { &mut [] } else { &mut into.ww }, &x, w);
     }
     into.sums[6] += penalty(w, state.penalty_of_weights(how, x.cols()));
-    if kind.is_kl() {
-        (0..how.k).for_each(|a| into.ww[a] += column_sum(w, how.k, a));
-    } else {
-        (0..how.k).for_each(|a| into.weight[a] += column_sum(w, how.k, a));
-    }
+    let weight = if kind.is_kl() { &mut into.ww } else { &mut into.weight };
+    weight.iter_mut().zip(column_sums(w, how.k)).for_each(|(t, s)| *t += s);
 }
 
 /// Σ l1·v + ½·l2·v²

@@ -104,17 +104,20 @@ pub(super) fn kullback_leibler(x: &Rows, how: &Encoding, sums: &[f64]) -> Mat {
             Rows::Dense(x) => {
                 row.columns.extend((0..d as u32).filter(|&j| x.row(i)[j as usize] > 0.0));
                 row.x.extend(x.row(i).iter().filter(|v| **v > 0.0));
-                if row.x.len() == d {
-                    row.h.extend_from_slice(&atoms.data);
-                } else {
-                    let columns = &row.columns;
-                    (0..k).for_each(|a| row.h.extend(columns.iter().map(|&j| atoms.data[a * d + j as usize])));
+                row.pad(row.x.len());
+                let wide = row.x.len();
+                row.h.resize(k * wide, 0.0);
+                for (h, atom) in row.h.chunks_exact_mut(wide.max(1)).zip(atoms.data.chunks_exact(d)) {
+                    if row.real == d {
+                        h[..d].copy_from_slice(atom);
+                    } else {
+                        h.iter_mut().zip(&row.columns).for_each(|(h, &j)| *h = atom[j as usize]);
+                    }
                 }
             }
             Rows::Sparse(x) => {
                 let (columns, values) = x.row(i);
-                row.x.extend_from_slice(values);
-                (0..k).for_each(|a| row.h.extend(columns.iter().map(|&j| turned.data[j as usize * k + a])));
+                row.gather(columns, values, &turned.data, 1.0);
             }
         }
         Arch::new().dispatch(|| row.solve((tol as f32).max(NOISE), sweeps));
@@ -123,12 +126,14 @@ pub(super) fn kullback_leibler(x: &Rows, how: &Encoding, sums: &[f64]) -> Mat {
     out
 }
 
-/// One row's problem, over the m columns in which the row is not 0.
+/// One row's problem, over the columns in which the row is not 0: m of them, where m is padded with zeros to whole registers.
 #[derive(Default)]
-struct Row {
+pub(super) struct Row {
     columns: Vec<u32>,
+    /// How many columns there are without the padding.
+    real: usize,
     /// The row, divided by its mean (m).
-    x: Vec<f32>,
+    pub x: Vec<f32>,
     /// The atoms at these columns (k×m).
     h: Vec<f32>,
     /// S (k), over all columns, and L1.
@@ -136,13 +141,14 @@ struct Row {
     /// L2 of every weight, in units of the row's mean (k).
     l2: Vec<f32>,
     /// wH (m).
-    q: Vec<f32>,
+    pub q: Vec<f32>,
     /// The weights (k).
     w: Vec<f32>,
 }
 
 impl Row {
-    fn start(&mut self, k: usize, sums: &[f64], (l1, l2): (&[f32], &[f32])) {
+    /// A row to come, for k atoms that sum to `sums`, with L1 and L2 for each.
+    pub fn start(&mut self, k: usize, sums: &[f64], (l1, l2): (&[f32], &[f32])) {
         self.columns.clear();
         self.x.clear();
         self.h.clear();
@@ -155,9 +161,48 @@ impl Row {
         self.w.resize(k, 0.0);
     }
 
+    /// Takes the stored entries of a sparse row times `scale`, and the atoms there, from Hᵀ (d×k).
+    pub fn gather(&mut self, columns: &[u32], values: &[f32], turned: &[f32], scale: f32) {
+        let k = self.sums.len();
+        self.x.extend(values.iter().map(|v| v * scale));
+        self.pad(values.len());
+        let wide = self.x.len();
+        self.h.clear();
+        self.h.resize(k * wide, 0.0);
+        for (t, &j) in columns.iter().enumerate() {
+            let atom = &turned[j as usize * k..(j as usize + 1) * k];
+            self.h[t..].iter_mut().step_by(wide).zip(atom).for_each(|(h, &v)| *h = v);
+        }
+    }
+
+    /// Fills up to whole registers.
+    fn pad(&mut self, real: usize) {
+        self.real = real;
+        self.x.resize(real.next_multiple_of(LANES), 0.0);
+    }
+
+    /// Improves weights by some sweeps, or by one multiplicative step; leaves their wH in `q`.
+    #[inline(always)]
+    pub fn improve(&mut self, w: &mut [f32], sweeps: usize, multiply: bool) {
+        self.w.copy_from_slice(w);
+        if self.x.iter().all(|x| *x == 0.0) {
+            self.w.fill(0.0);
+        }
+        self.superpose();
+        if multiply {
+            self.multiply();
+        } else {
+            (0..sweeps).for_each(|_| {
+                self.newton(0.0);
+            });
+        }
+        self.superpose();
+        w.copy_from_slice(&self.w);
+    }
+
     #[inline(always)]
     fn solve(&mut self, tol: f32, sweeps: usize) {
-        let m = self.x.len();
+        let m = self.real;
         let total: f64 = self.x.iter().map(|&v| f64::from(v)).sum();
         if total <= 0.0 {
             return;
@@ -186,7 +231,7 @@ impl Row {
         let m = self.x.len();
         self.q.clear();
         self.q.resize(m, 0.0);
-        for (&w, h) in self.w.iter().zip(self.h.chunks_exact(m)).filter(|(w, _)| **w > 0.0) {
+        for (&w, h) in self.w.iter().zip(self.h.chunks_exact(m.max(1))).filter(|(w, _)| **w > 0.0) {
             add(&mut self.q, w, h);
         }
     }
@@ -196,7 +241,8 @@ impl Row {
     fn multiply(&mut self) -> bool {
         let m = self.x.len();
         let sums = self.sums.iter().zip(&self.l2);
-        for ((w, h), (&s, &l2)) in self.w.iter_mut().zip(self.h.chunks_exact(m)).zip(sums).filter(|(_, (s, _))| **s > 0.0) {
+        for ((w, h), (&s, &l2)) in self.w.iter_mut().zip(self.h.chunks_exact(m.max(1))).zip(sums).filter(|(_, (s, _))| **s > 0.0)
+        {
             *w *= slope(h, &self.x, &self.q).0 / (s + l2 * *w);
         }
         false
@@ -207,7 +253,7 @@ impl Row {
     fn newton(&mut self, tol: f32) -> bool {
         let m = self.x.len();
         let mut done = true;
-        for (a, h) in self.h.chunks_exact(m).enumerate() {
+        for (a, h) in self.h.chunks_exact(m.max(1)).enumerate() {
             let (old, l2) = (self.w[a], self.l2[a]);
             let least = self.sums[a];
             if least <= 0.0 {
@@ -253,11 +299,11 @@ fn add(q: &mut [f32], w: f32, h: &[f32]) {
     }
 }
 
-/// Σ x·t and Σ x·t², t = h / q.
+/// Σ x·t and Σ x·t², t = h / q, of whole registers.
 #[inline(always)]
 fn slope(h: &[f32], x: &[f32], q: &[f32]) -> (f32, f32) {
     let (mut first, mut second) = ([0f32; LANES], [0f32; LANES]);
-    let ((hs, h), (xs, x), (qs, q)) = (h.as_chunks::<LANES>(), x.as_chunks::<LANES>(), q.as_chunks::<LANES>());
+    let (hs, xs, qs) = (h.as_chunks::<LANES>().0, x.as_chunks::<LANES>().0, q.as_chunks::<LANES>().0);
     let mut term = |l: usize, h: f32, x: f32, q: f32| {
         let t = h / q.max(LEAST);
         first[l] += x * t;
@@ -268,8 +314,13 @@ fn slope(h: &[f32], x: &[f32], q: &[f32]) -> (f32, f32) {
             term(l, h[l], x[l], q[l]);
         }
     }
-    for (l, ((&h, &x), &q)) in h.iter().zip(x).zip(q).enumerate() {
-        term(l, h, x, q);
-    }
-    (first.iter().sum(), second.iter().sum())
+    (halved(first), halved(second))
+}
+
+/// The sum of a register, by halves: one addition after the other would wait for each.
+#[inline(always)]
+fn halved(v: [f32; LANES]) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|l| v[l] + v[l + 8]);
+    let four: [f32; 4] = std::array::from_fn(|l| eight[l] + eight[l + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }

@@ -6,6 +6,7 @@
 //! every other pair the positive or the negative parts are kept, whichever have the larger product m of norms, as √(σm)
 //! times the normalised parts. Here u = x·v/σ is never stored: a row's weights are (x·p)₊ with p = ±√(σm) / (σ‖u±‖) · v.
 
+use super::newton::Caution;
 use super::pace::Pace;
 use super::product::{self, Packed};
 use super::{Nmf, NmfInit, NmfSolver, NmfState, constraint, separable};
@@ -38,7 +39,10 @@ const NUMBERS: usize = 1 << 26;
 
 /// How many rows a start is made from.
 pub(super) fn sample(how: &Nmf, shape: Shape) -> usize {
-    warm_rows(how, shape).unwrap_or_else(|| plain_sample(how, shape))
+    let plain = plain_sample(how, shape);
+    // Whether the rows are sparse, which a fit by second-order steps starts from all of, isn't known yet.
+    let least = if how.way() == NmfSolver::Newton { plain } else { 0 };
+    warm_rows(how, shape).map_or(plain, |part| part.max(least))
 }
 
 /// With how few it can do.
@@ -61,7 +65,8 @@ fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
     let part = (rows / SHARE).min(NUMBERS / cols.max(1));
     // Given atoms are where the fit starts, and corners are looked for among all rows.
     let own = matches!(how.init, NmfInit::Given | NmfInit::Spa | NmfInit::Snpa);
-    (how.way() == NmfSolver::Accelerated && !own && part / THIRD >= ROWS_PER_ATOM * how.k).then_some(part)
+    (matches!(how.way(), NmfSolver::Accelerated | NmfSolver::Newton) && !own && part / THIRD >= ROWS_PER_ATOM * how.k)
+        .then_some(part)
 }
 
 /// Refuses a start that this data, or these parameters, can't give.
@@ -100,13 +105,18 @@ pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> 
 /// costs a few passes and saves many; that fit ends on the true data like any other.
 pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
     let filled = sample.values().iter().filter(|v| **v != 0.0).count() as f64 / sample.rows().max(1) as f64;
-    let part = sample.rows();
-    if warm_rows(how, shape).is_none()
-        || part / THIRD < ROWS_PER_ATOM * how.k
-        || 2.0 * cost(how, filled, part, shape.cols) > cost(how, filled, shape.rows, shape.cols)
-    {
-        return Ok(NmfState { sweeps: sweeps(how, filled, shape), ..cold(how, sample, shape, restart)? });
+    let plain = || Ok(NmfState { sweeps: sweeps(how, filled, shape), ..cold(how, sample, shape, restart)? });
+    let Some(part) = warm_rows(how, shape) else { return plain() };
+    let part = part.min(sample.rows());
+    // A column that is empty in some rows would stay so under products.
+    let products = how.way() == NmfSolver::Newton && matches!(sample, Rows::Sparse(_));
+    let dear = 2.0 * cost(how, filled, part, shape.cols) > cost(how, filled, shape.rows, shape.cols);
+    if products || dear || part / THIRD < ROWS_PER_ATOM * how.k {
+        return plain();
     }
+    let step = (sample.rows() / part.max(1)).max(1);
+    let thinned = (step > 1).then(|| sample.every(step));
+    let sample = thinned.as_ref().unwrap_or(sample);
     let small = sample.every(THIRD);
     let mut state = cold(how, &small, shape, restart)?;
     state.sweeps = sweeps(how, filled, shape);
@@ -118,7 +128,7 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
             how.observe(&state, rows, 0, &mut memo, &mut sums)?;
             let progress = how.update(&mut state, sums)?;
             // A few rows need not be fitted better than the whole will be.
-            if progress.done || best - progress.loss < 0.1 * how.tol * best && !state.pace.rejected {
+            if progress.done || best - progress.loss < 0.1 * how.tol * best && !state.pace.rejected && !state.caution.rejected() {
                 break;
             }
             best = progress.loss;
@@ -128,6 +138,7 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
             pass: 0,
             pace: Pace::default(),
             at: Mat::default(),
+            caution: Caution::anew(),
             warm: true,
             first_gradient: 0.0,
             ..state
@@ -213,6 +224,8 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         project,
         at: Mat::default(),
         pace: Pace::default(),
+        caution: Caution::default(),
+        columns: Vec::new(),
         rows: shape.rows as u64,
         warm: false,
         first_gradient: 0.0,
@@ -231,6 +244,7 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
 pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut [f32]) {
     let k = how.k;
     if state.warm {
+        // They are solved for.
         return w.fill(0.0);
     }
     let size = (state.mean / k as f64).sqrt();

@@ -313,7 +313,7 @@ impl<'a> Factors<'a> {
         };
         product::add_transposed(into, &Rows::Sparse(q), w, k, 1.0);
         // Where x is 0 only the sum of wH counts, and that needs no entry.
-        let whole: f64 = (0..k).map(|a| super::column_sum(w, k, a) * self.state.sums[a]).sum();
+        let whole: f64 = super::column_sums(w, k).iter().zip(&self.state.sums).map(|(w, h)| w * h).sum();
         whole - log
     }
 }

@@ -30,6 +30,17 @@ pub(super) struct Pace {
     pub best: f64,
 }
 
+/// The objective before the first pass, for which JSON has no number.
+pub(super) fn unknown() -> f64 {
+    f64::INFINITY
+}
+
+/// Whether there has been no pass.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+pub(super) fn is_unknown(objective: &f64) -> bool {
+    !objective.is_finite()
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self { beta: 0.0, next: FIRST, limit: 1.0, before: FIRST, rest: PLAIN, rejected: false, best: f64::MAX }

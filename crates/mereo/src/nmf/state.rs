@@ -1,11 +1,12 @@
 //! What a fit of an NMF has learned so far, and the sums of one pass.
 
+use super::newton::Caution;
 use super::pace::Pace;
-use super::{Nmf, NmfLoss, as_f32, column_sum, gram, squared::FLOOR};
+use super::{Nmf, NmfLoss, as_f32, column_sums, gram, product, squared::FLOOR};
 use crate::error::{Error, Result};
 use crate::fold::{State, Stats};
 use crate::linalg;
-use crate::mat::Mat;
+use crate::mat::{Mat, Rows};
 use crate::store::Bag;
 use rayon::prelude::*;
 
@@ -18,9 +19,13 @@ pub struct NmfState {
     pub(super) at: Mat,
     /// How far the next pass extrapolates.
     pub(super) pace: Pace,
+    /// How far second-order steps can be trusted.
+    pub(super) caution: Caution,
+    /// Curvature of every column (b of [`super::newton`], d); empty for other solvers, and before it is known.
+    pub(super) columns: Vec<f64>,
     /// Rows of the whole data (n).
     pub(super) rows: u64,
-    /// H·Hᵀ (k×k), where the next pass is taken.
+    /// H·Hᵀ (k×k), columns weighted by their curvature where there is one, where the next pass is taken.
     pub(super) gram: Vec<f32>,
     /// Σ_j H (k), where the next pass is taken.
     pub(super) sums: Vec<f64>,
@@ -51,7 +56,7 @@ pub struct NmfState {
 pub struct NmfStats {
     /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x·(wh)^(β−2). (d×k)
     pub(super) xw: Vec<f64>,
-    /// Squared error: Σ wᵀw (k×k). Kullback–Leibler: Σ w (k). Other divergences: Σ (wh)^(β−1)ᵀw (d×k).
+    /// Squared error: Σ wᵀw (k×k). Kullback–Leibler: Σ w (k), and what `newton` adds to it. Other divergences: Σ (wh)^(β−1)ᵀw (d×k).
     pub(super) ww: Vec<f64>,
     /// Divergences other than Kullback–Leibler: Σ w (k).
     pub(super) weight: Vec<f64>,
@@ -83,9 +88,23 @@ impl NmfState {
 
     /// Brings what follows from the atoms of the next pass up to date.
     pub(super) fn derive(&mut self) {
-        self.gram = as_f32(&gram(self.at()));
+        self.gram = if self.columns.is_empty() {
+            as_f32(&gram(self.at()))
+        } else {
+            let h = self.at();
+            let weighted: Vec<f32> =
+                h.data.chunks_exact(h.cols).zip(&self.columns).flat_map(|(h, &b)| h.iter().map(move |h| h * b as f32)).collect();
+            let mut gram = vec![0.0; h.cols * h.cols];
+            product::add_transposed(&mut gram, &Rows::dense(h.cols, &weighted), &h.data, h.cols, 1.0);
+            as_f32(&gram)
+        };
+        self.add_up();
+    }
+
+    /// The sums of the atoms of the next pass alone.
+    pub(super) fn add_up(&mut self) {
         let h = self.at();
-        self.sums = (0..h.cols).map(|a| column_sum(&h.data, h.cols, a)).collect();
+        self.sums = column_sums(&h.data, h.cols);
     }
 
     /// L1 and L2 of the weights, in the units of the scaled data: what is subtracted from xHᵀ, and added to the diagonal of HHᵀ.
@@ -102,8 +121,7 @@ impl NmfState {
     /// Scales every atom to a sum of one; an atom of zeros stays.
     pub(super) fn unit_sums(&mut self) {
         let k = self.h.cols;
-        let over: Vec<f64> =
-            (0..k).map(|a| column_sum(&self.h.data, k, a)).map(|s| if s > 0.0 { 1.0 / s } else { 0.0 }).collect();
+        let over: Vec<f64> = column_sums(&self.h.data, k).into_iter().map(|s| if s > 0.0 { 1.0 / s } else { 0.0 }).collect();
         self.h.data.par_chunks_mut(k).for_each(|h| {
             h.iter_mut().zip(&over).for_each(|(h, o)| *h = (f64::from(*h) * o) as f32);
         });
@@ -138,6 +156,8 @@ impl State for NmfState {
         bag.put_mat("at", &self.at);
         bag.put_mat("project", &self.project);
         bag.put("pace", self.pace);
+        bag.put("caution", self.caution);
+        bag.put_f64("columns", &self.columns);
         bag.put("rows", self.rows);
         bag.put("warm", self.warm);
         bag.put("sweeps", self.sweeps);
@@ -171,6 +191,8 @@ impl State for NmfState {
             project: bag.mat("project")?,
             at: bag.mat("at")?,
             pace: bag.get("pace")?,
+            caution: bag.get("caution")?,
+            columns: bag.f64("columns")?,
             rows: bag.get("rows")?,
             warm: bag.get("warm")?,
             sweeps: bag.get("sweeps")?,

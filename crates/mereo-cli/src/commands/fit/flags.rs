@@ -91,7 +91,7 @@ pub struct NmfFlags {
     /// What is minimised: squared, kullback-leibler (kl), itakura-saito (is), or the number β of a β-divergence.
     #[arg(long, value_name = "LOSS", default_value_t = Nmf::default().loss)]
     pub loss: NmfLoss,
-    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated), plain (cd), or solved to the end (exact); atoms from the rows (separable); multiplicative (mu); Lee and Seung's of 1999, and local NMF.
+    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated), plain (cd), or solved to the end (exact); for Kullback-Leibler second-order steps (newton); atoms from the rows (separable); multiplicative (mu); Lee and Seung's of 1999; local NMF (local).
     #[arg(long, value_parser = words::<NmfSolver>(), default_value_t = Choice(Nmf::default().solver))]
     pub solver: Choice<NmfSolver>,
     /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), centres of clusters (k-means), rows that no others mix to (spa, snpa), or given by --given.
