@@ -377,7 +377,10 @@ impl Method for Nmf {
         if !(0.0..=1.0).contains(&self.l1_ratio) {
             return Err(Error::parameter(format!("l1_ratio = {} must lie between 0 (L2) and 1 (L1)", self.l1_ratio)));
         }
-        if !matches!(self.solver, NmfSolver::Auto) && !self.multiplies() && self.minimised() != NmfLoss::Squared {
+        if !matches!(self.solver, NmfSolver::Auto | NmfSolver::Newton)
+            && !self.multiplies()
+            && self.minimised() != NmfLoss::Squared
+        {
             return Err(Error::parameter(format!(
                 "this solver is for loss = squared, not {}; set solver to mu or auto",
                 self.loss

@@ -96,9 +96,9 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
     for (memo, w) in memo.chunks_exact_mut(2 * k).zip(w.chunks_exact_mut(k)) {
         let (last, best) = memo.split_at_mut(k);
         if state.caution.rejected {
-            last.copy_from_slice(best)
+            last.copy_from_slice(best);
         } else {
-            best.copy_from_slice(last)
+            best.copy_from_slice(last);
         }
         w.copy_from_slice(last);
     }

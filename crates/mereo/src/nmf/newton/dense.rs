@@ -203,7 +203,7 @@ impl Shared<'_> {
                 || along(x, wh, p, share, self.state.scale),
             );
             let (slope, curve) = (linear + share * square - first, square + second);
-            if !(curve > 0.0) || share == 1.0 && slope <= 0.0 {
+            if curve.is_nan() || curve <= 0.0 || share == 1.0 && slope <= 0.0 {
                 return share;
             }
             share = (share - slope / curve).clamp(SHORTEST, 1.0);
