@@ -60,7 +60,7 @@ pub struct Ask<'a> {
 /// How thoroughly numbers of atoms are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct How {
-    /// Times that other entries are hidden, of both kinds: at most [`PARTS`] (5), at least 2 for a standard error.
+    /// Times that other entries are hidden, of both kinds: at most 5, at least 2 for a standard error.
     pub folds: usize,
     /// Fits from other random starts, at least 2.
     pub seeds: usize,

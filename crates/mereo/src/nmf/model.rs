@@ -99,7 +99,7 @@ impl Model for NmfModel {
         &self.parts
     }
 
-    /// The best non-negative weights (n×k) of each row, to [`Nmf::encode_tol`]; a row's weights depend on that row alone. An
+    /// The best non-negative weights (n×k) of each row, to [`Nmf::encode_tol`](super::Nmf::encode_tol); a row's weights depend on that row alone. An
     /// error if a number is negative (divergence) or zero (divergence with β ≤ 0), or the columns don't fit.
     fn encode(&self, x: &Rows) -> Result<Codes> {
         model::check_width(x, self.parts.cols)?;
