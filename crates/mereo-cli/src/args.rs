@@ -79,6 +79,9 @@ pub struct Reading {
     /// Resize images to height × width pixels, such as 64x64.
     #[arg(long, value_name = "HxW", value_parser = shape)]
     pub resize: Option<(usize, usize)>,
+    /// Whether an entry that is empty is a NaN, since who reads it can do without some.
+    #[arg(skip)]
+    pub missing: bool,
 }
 
 impl Reading {
@@ -90,6 +93,7 @@ impl Reading {
             column: self.column.clone(),
             variable: self.variable.clone(),
             resize: self.resize,
+            missing: self.missing,
         }
     }
 }

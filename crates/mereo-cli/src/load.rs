@@ -4,6 +4,7 @@ use crate::args::{Global, ModelAndData, Reading};
 use crate::failure::{Failure, Result};
 use crate::fetch;
 use crate::{output, stop};
+use mereo::Missing;
 use mereo::bundle::Bundle;
 use mereo::mat::{DenseRows, Mat, Rows};
 use mereo::prepare::{Pipeline, Prepared};
@@ -100,7 +101,8 @@ pub fn model_and_data(from: &ModelAndData, output: Option<&Path>, global: &Globa
         output::check(path, &inputs)?;
     }
     let bundle = model(&from.model)?;
-    let data = open(&from.data, &from.reading)?;
+    let missing = bundle.model.missing() != Missing::None;
+    let data = open(&from.data, &Reading { missing, ..from.reading.clone() })?;
     stop::on_request("stopping at the next block", global.quiet);
     Ok((bundle, data))
 }
@@ -126,7 +128,7 @@ pub fn model(path: &Path) -> Result<Bundle> {
 
 /// A matrix that its source owns.
 fn owned(mat: Mat) -> Box<dyn Source + Send> {
-    Box::new(Memory::new(Rows::Dense(DenseRows { cols: mat.cols, data: mat.data.into() })))
+    Box::new(Memory::new(Rows::Dense(DenseRows { cols: mat.cols, data: mat.data.into(), weights: None })))
 }
 
 /// There is nothing of that name; says what there is.
@@ -147,17 +149,22 @@ fn unknown(path: &Path) -> Failure {
 }
 
 /// Hands all rows over, a few thousand at a time, so that what is made of them needs little memory. `width` is the larger of
-/// the numbers of columns in and out.
+/// the numbers of columns in and out; `missing` says whether a NaN is one.
 ///
 /// # Errors
 /// An unreadable block; a NaN or an infinity, by its row; a request to stop; any error of `take`.
-pub fn each_piece(source: &dyn Source, width: usize, mut take: impl FnMut(&Rows) -> mereo::Result<()>) -> mereo::Result<()> {
+pub fn each_piece(
+    source: &dyn Source,
+    width: usize,
+    missing: Missing,
+    mut take: impl FnMut(&Rows) -> mereo::Result<()>,
+) -> mereo::Result<()> {
     const NUMBERS: usize = 1 << 23;
     let step = (NUMBERS / width.max(1)).clamp(64, 8192);
     let mut first = 0;
     for b in 0..source.blocks() {
         let block = source.block(b)?;
-        source::check_finite(&block, first)?;
+        source::check_known(&block, first, Some(missing))?;
         first += block.rows() as u64;
         for from in (0..block.rows()).step_by(step) {
             if stop::asked() {

@@ -116,12 +116,17 @@ pub fn chain(steps: &[Recipe]) -> String {
 /// Rows that nothing is borrowed for.
 pub fn owned(rows: Rows) -> Rows<'static> {
     match rows {
-        Rows::Dense(x) => Rows::Dense(mereo::mat::DenseRows { cols: x.cols, data: x.data.into_owned().into() }),
+        Rows::Dense(x) => Rows::Dense(mereo::mat::DenseRows {
+            cols: x.cols,
+            data: x.data.into_owned().into(),
+            weights: x.weights.map(|w| w.into_owned().into()),
+        }),
         Rows::Sparse(x) => Rows::Sparse(mereo::mat::SparseRows {
             cols: x.cols,
             indptr: x.indptr.into_owned().into(),
             indices: x.indices.into_owned().into(),
             values: x.values.into_owned().into(),
+            weights: x.weights.map(|w| w.into_owned().into()),
         }),
     }
 }

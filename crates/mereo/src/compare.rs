@@ -261,7 +261,7 @@ fn scree(codes: &Codes, atoms: &Mat, x: &Rows) -> Result<Vec<f64>> {
     }
     // Less the mean first: the difference of two large sums would drown small eigenvalues.
     let shift: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
-    let centred = linalg::shifted(&crate::mat::DenseRows { cols: k, data: (&z.data).into() }, &shift);
+    let centred = linalg::shifted(&crate::mat::DenseRows { cols: k, data: (&z.data).into(), weights: None }, &shift);
     let mut c = vec![0f64; k * k];
     linalg::add_tn(&mut c, &centred, &Rows::dense(k, &centred));
     let mut g = vec![0f64; k * k];

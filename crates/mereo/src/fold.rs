@@ -12,7 +12,8 @@ pub use checkpoint::Checkpoint;
 
 use crate::comm::{Comm, Solo};
 use crate::error::{Error, Result};
-use crate::mat::{Csr, Mat, Rows};
+use crate::mat::{Mat, Rows};
+use crate::missing::Missing;
 use crate::model::Model;
 use crate::rng::rng;
 use crate::source::{self, Source};
@@ -69,6 +70,14 @@ pub trait Method: Serialize + Sync {
     /// With how few of those it can do where memory is short.
     fn least_sample(&self, shape: Shape) -> usize {
         self.sample(shape)
+    }
+    /// Which entries are unknown, for a method that can do without some; `None` for one that can't.
+    fn missing(&self) -> Option<Missing> {
+        None
+    }
+    /// Whether rows come with what each of their entries counts ([`Rows::weights`]).
+    fn weighted(&self) -> bool {
+        false
     }
     /// Refuses rows that the method can't use; called once for each block. `first` is the number of its first row.
     fn accept(&self, _x: &Rows, _first: u64) -> Result<()> {
@@ -447,15 +456,35 @@ fn memo_width<M: Method>(method: &M, rows: usize, options: &Options) -> Result<u
 
 /// Refuses a bad sample. Its rows are not numbered as the data's are, so the first bad row is looked for where it stands.
 fn accept_sample<M: Method>(method: &M, sample: &Rows, source: &dyn Source) -> Result<()> {
-    if source::check_finite(sample, 0).and_then(|()| method.accept(sample, 0)).is_err() {
+    if accept(method, sample, 0).is_err() {
         // Every worker looks at every block, so that all of them end with the same error.
         for span in spans(source, &Solo) {
             let x = source.block(span.block)?;
-            source::check_finite(&x, span.first)?;
-            method.accept(&x, span.first)?;
+            accept(method, &x, span.first)?;
         }
     }
     Ok(())
+}
+
+/// Refuses rows with what is no number, and those that the method can't use. `first` is the number of the first row.
+fn accept<M: Method>(method: &M, x: &Rows, first: u64) -> Result<()> {
+    match (method.weighted(), x.weights().is_some()) {
+        (true, false) => {
+            return Err(Error::parameter("`weights` is set, but the rows come without weights; give them (source::Weighted)"));
+        }
+        (false, true) if method.missing().is_some() => {
+            return Err(Error::parameter("the rows come with weights; set `weights` to use them"));
+        }
+        (false, true) => {
+            return Err(Error::parameter(format!(
+                "{} knows no weights of entries; give it rows without, or use nmf",
+                method.name()
+            )));
+        }
+        _ => {}
+    }
+    source::check_known(x, first, method.missing())?;
+    method.accept(x, first)
 }
 
 /// One worker's share of one pass.
@@ -530,8 +559,7 @@ impl<M: Method> Observe<'_, M> {
             )));
         }
         if self.check {
-            source::check_finite(x, span.first)?;
-            self.method.accept(x, span.first)?;
+            accept(self.method, x, span.first)?;
         }
         let memo = &mut memo[*at..*at + span.rows * self.width];
         *at += memo.len();
@@ -574,41 +602,18 @@ pub fn draw(source: &dyn Source, wanted: usize, seed: u64) -> Result<Rows<'_>> {
         return source.block(0);
     }
     let picked = rng(seed, stream::SAMPLE, 0).choose(n, wanted);
-    let cols = source.cols();
     let mut next = picked.iter().copied().peekable();
     let mut first = 0;
-    let mut dense: Vec<f32> = Vec::new();
-    let mut csr = Csr { cols, indptr: vec![0], ..Csr::default() };
+    let mut spans = Vec::new();
     for b in 0..source.blocks() {
         let end = first + source.rows(b);
-        if next.peek().is_none_or(|&i| i >= end) {
-            first = end;
-            continue;
-        }
-        let x = source.block(b)?;
-        while let Some(i) = next.next_if(|&i| i < end) {
-            match &x {
-                Rows::Dense(x) => dense.extend_from_slice(x.row(i - first)),
-                Rows::Sparse(x) => {
-                    let (columns, values) = x.row(i - first);
-                    csr.indices.extend_from_slice(columns);
-                    csr.values.extend_from_slice(values);
-                    csr.indptr.push(csr.indices.len() as u64);
-                }
-            }
+        let here: Vec<usize> = std::iter::from_fn(|| next.next_if(|&i| i < end)).map(|i| i - first).collect();
+        if !here.is_empty() {
+            spans.push(source.block(b)?.pick(&here));
         }
         first = end;
     }
-    Ok(if csr.indptr.len() > 1 {
-        Rows::Sparse(crate::mat::SparseRows {
-            cols,
-            indptr: csr.indptr.into(),
-            indices: csr.indices.into(),
-            values: csr.values.into(),
-        })
-    } else {
-        Rows::Dense(crate::mat::DenseRows { cols, data: dense.into() })
-    })
+    Ok(Rows::stack(source.cols(), &spans))
 }
 
 /// Streams of random numbers, each used for one purpose only.

@@ -8,6 +8,7 @@
 //! The pieces, from the data up:
 //!
 //! - [`mat`]: rows in memory, dense or CSR. [`source`]: rows cut into blocks, in memory or in files.
+//! - [`missing`]: entries that nobody knows, and entries that count more than others.
 //! - [`prepare`]: named, stored, invertible steps before a fit.
 //! - [`fold`]: the one loop. Rows leave behind sums; a small update turns sums into the next state.
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
@@ -26,6 +27,7 @@ pub mod fold;
 pub mod linalg;
 pub mod mat;
 pub mod measure;
+pub mod missing;
 pub mod model;
 mod moments;
 pub mod nmf;
@@ -40,6 +42,7 @@ pub mod vq;
 
 pub use error::{Error, Result};
 pub use mat::{Csr, Mat, Rows};
+pub use missing::Missing;
 pub use model::{Codes, Model};
 pub use nmf::{Nmf, NmfInit, NmfLoss, NmfModel, NmfSolver};
 pub use pca::{Pca, PcaModel, PcaSolver};

@@ -145,6 +145,7 @@ impl Csr {
             indptr: Cow::Borrowed(&self.indptr),
             indices: Cow::Borrowed(&self.indices),
             values: Cow::Borrowed(&self.values),
+            weights: None,
         })
     }
 }
@@ -165,6 +166,8 @@ pub struct DenseRows<'a> {
     pub cols: usize,
     /// A whole number of rows.
     pub data: Cow<'a, [f32]>,
+    /// How much each number counts, at least 0; all the same if `None`.
+    pub weights: Option<Cow<'a, [f32]>>,
 }
 
 /// Sparse rows: `indptr` counts from the start of the matrix that they were cut from.
@@ -178,6 +181,8 @@ pub struct SparseRows<'a> {
     pub indices: Cow<'a, [u32]>,
     /// The value of each entry of these rows.
     pub values: Cow<'a, [f32]>,
+    /// How much each entry of these rows counts, at least 0, where one that is not stored counts 1; all the same if `None`.
+    pub weights: Option<Cow<'a, [f32]>>,
 }
 
 impl DenseRows<'_> {
@@ -198,16 +203,26 @@ impl SparseRows<'_> {
     }
     /// Columns and values of row `i`.
     pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
-        let base = self.indptr[0];
-        let span = (self.indptr[i] - base) as usize..(self.indptr[i + 1] - base) as usize;
+        let span = self.span(i);
         (&self.indices[span.clone()], &self.values[span])
+    }
+    /// Other values in the same places.
+    #[must_use]
+    pub fn with(&self, values: Vec<f32>) -> SparseRows<'_> {
+        let (indptr, indices) = (Cow::Borrowed(self.indptr.as_ref()), Cow::Borrowed(self.indices.as_ref()));
+        SparseRows { cols: self.cols, indptr, indices, values: values.into(), weights: None }
+    }
+    /// Where the entries of row `i` are.
+    pub fn span(&self, i: usize) -> std::ops::Range<usize> {
+        let base = self.indptr[0];
+        (self.indptr[i] - base) as usize..(self.indptr[i + 1] - base) as usize
     }
 }
 
 impl<'a> Rows<'a> {
     /// Dense rows of `cols` columns over borrowed numbers.
     pub fn dense(cols: usize, data: &'a [f32]) -> Self {
-        Self::Dense(DenseRows { cols, data: Cow::Borrowed(data) })
+        Self::Dense(DenseRows { cols, data: Cow::Borrowed(data), weights: None })
     }
 
     /// Number of rows.
@@ -230,7 +245,11 @@ impl<'a> Rows<'a> {
     #[must_use]
     pub fn slice(&self, from: usize, to: usize) -> Rows<'_> {
         match self {
-            Self::Dense(x) => Rows::dense(x.cols, &x.data[from * x.cols..to * x.cols]),
+            Self::Dense(x) => {
+                let span = from * x.cols..to * x.cols;
+                let weights = x.weights.as_ref().map(|w| Cow::Borrowed(&w[span.clone()]));
+                Rows::Dense(DenseRows { cols: x.cols, data: Cow::Borrowed(&x.data[span]), weights })
+            }
             Self::Sparse(x) => {
                 let base = x.indptr[0];
                 let span = (x.indptr[from] - base) as usize..(x.indptr[to] - base) as usize;
@@ -238,7 +257,8 @@ impl<'a> Rows<'a> {
                     cols: x.cols,
                     indptr: Cow::Borrowed(&x.indptr[from..=to]),
                     indices: Cow::Borrowed(&x.indices[span.clone()]),
-                    values: Cow::Borrowed(&x.values[span]),
+                    values: Cow::Borrowed(&x.values[span.clone()]),
+                    weights: x.weights.as_ref().map(|w| Cow::Borrowed(&w[span])),
                 })
             }
         }
@@ -247,21 +267,77 @@ impl<'a> Rows<'a> {
     /// Rows 0, `step`, 2·`step`, …, copied.
     #[must_use]
     pub fn every(&self, step: usize) -> Rows<'static> {
-        let picked = (0..self.rows()).step_by(step.max(1));
+        self.pick(&(0..self.rows()).step_by(step.max(1)).collect::<Vec<_>>())
+    }
+
+    /// The given rows, copied.
+    #[must_use]
+    pub fn pick(&self, rows: &[usize]) -> Rows<'static> {
         match self {
             Self::Dense(x) => {
-                let data: Vec<f32> = picked.flat_map(|i| x.row(i).iter().copied()).collect();
-                Rows::Dense(DenseRows { cols: x.cols, data: data.into() })
+                let d = x.cols;
+                let copied = |from: &[f32]| -> Cow<'static, [f32]> {
+                    let mut to = Vec::with_capacity(rows.len() * d);
+                    rows.iter().for_each(|&i| to.extend_from_slice(&from[i * d..(i + 1) * d]));
+                    to.into()
+                };
+                Rows::Dense(DenseRows { cols: d, data: copied(&x.data), weights: x.weights.as_deref().map(copied) })
             }
             Self::Sparse(x) => {
-                let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-                for (columns, numbers) in picked.map(|i| x.row(i)) {
-                    indices.extend_from_slice(columns);
-                    values.extend_from_slice(numbers);
-                    indptr.push(indices.len() as u64);
-                }
-                Rows::Sparse(SparseRows { cols: x.cols, indptr: indptr.into(), indices: indices.into(), values: values.into() })
+                let spans: Vec<_> = rows.iter().map(|&i| x.span(i)).collect();
+                let mut indptr = vec![0];
+                let mut stored = 0;
+                indptr.extend(spans.iter().map(|span| {
+                    stored += span.len() as u64;
+                    stored
+                }));
+                let copied = |from: &[f32]| -> Cow<'static, [f32]> {
+                    spans.iter().flat_map(|span| from[span.clone()].iter().copied()).collect()
+                };
+                Rows::Sparse(SparseRows {
+                    cols: x.cols,
+                    indptr: indptr.into(),
+                    indices: spans.iter().flat_map(|span| x.indices[span.clone()].iter().copied()).collect(),
+                    values: copied(&x.values),
+                    weights: x.weights.as_deref().map(copied),
+                })
             }
+        }
+    }
+
+    /// Spans of rows of `cols` columns under each other: dense if none of them is sparse, weighted if all of them are.
+    #[must_use]
+    pub fn stack(cols: usize, spans: &[Rows]) -> Rows<'static> {
+        let weights = || -> Option<Cow<'static, [f32]>> {
+            let all: Option<Vec<&[f32]>> = spans.iter().map(Rows::weights).collect();
+            all.filter(|all| !all.is_empty()).map(|all| all.concat().into())
+        };
+        if spans.iter().all(|x| matches!(x, Rows::Dense(_))) {
+            let data: Vec<&[f32]> = spans.iter().map(Rows::values).collect();
+            return Rows::Dense(DenseRows { cols, data: data.concat().into(), weights: weights() });
+        }
+        let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for x in spans {
+            let Rows::Sparse(x) = x else { continue };
+            indices.extend_from_slice(&x.indices);
+            values.extend_from_slice(&x.values);
+            let before = indptr[indptr.len() - 1];
+            indptr.extend(x.indptr[1..].iter().map(|p| before + p - x.indptr[0]));
+        }
+        Rows::Sparse(SparseRows {
+            cols,
+            indptr: indptr.into(),
+            indices: indices.into(),
+            values: values.into(),
+            weights: weights(),
+        })
+    }
+
+    /// How much each of [`Rows::values`] counts; all the same if `None`.
+    pub fn weights(&self) -> Option<&[f32]> {
+        match self {
+            Self::Dense(x) => x.weights.as_deref(),
+            Self::Sparse(x) => x.weights.as_deref(),
         }
     }
 

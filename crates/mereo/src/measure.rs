@@ -23,9 +23,10 @@ pub use matching::{FoundAgain, Matched, Pair, found_again, matched, stability};
 
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};
+use crate::missing::{Missing, Weighed};
 use crate::model::{Model, check_width};
 use crate::moments::{Moments, by_panel};
-use crate::source::{Source, check_finite};
+use crate::source::{Source, check_known};
 use serde::{Deserialize, Serialize};
 
 /// A value for each atom, and its mean over the atoms that are not dead.
@@ -62,6 +63,9 @@ impl PerAtom {
 /// row (it subtracts the mean residual); its `r2_score` averages 1 − R/T over columns, each with the same weight; PCA's
 /// `explained_variance_ratio_` is about the means of the rows that were fitted, not of these.
 ///
+/// Where some entries are unknown ([`Model::missing`](crate::Model::missing)) or count more than others ([`Rows::weights`](crate::Rows::weights)),
+/// every sum is over known entries, each as often as it counts, and nd is the sum of what they count.
+///
 /// Rows that are all alike have T = 0: `fvu` is then 0 if R is 0, and infinite otherwise; `relative` likewise where S = 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Errors {
@@ -91,11 +95,16 @@ pub fn errors(model: &dyn Model, source: &dyn Source) -> Result<Errors> {
     for b in 0..source.blocks() {
         let block = source.block(b)?;
         check_width(&block, model.atoms().cols)?;
-        check_finite(&block, first)?;
+        check_known(&block, first, Some(model.missing()))?;
         first += block.rows() as u64;
         for from in (0..block.rows()).step_by(step) {
             let x = block.slice(from, (from + step).min(block.rows()));
-            sums.add(&x, model.decode(&model.encode(&x)?)?)?;
+            let rebuilt = model.decode(&model.encode(&x)?)?;
+            if model.missing() == Missing::None && x.weights().is_none() {
+                sums.add(&x, rebuilt)?;
+            } else {
+                sums.add_known(&model.missing().weigh(&x), &rebuilt)?;
+            }
         }
     }
     sums.errors()
@@ -107,12 +116,16 @@ pub struct ErrorSums {
     residual: f64,
     square: f64,
     moments: Moments,
+    /// Of each column Σv, Σv·x and Σv·x² of rows some of whose entries are unknown, or count differently; empty if there were none.
+    known: Vec<[f64; 3]>,
+    /// How many such rows there were.
+    rows: usize,
 }
 
 impl ErrorSums {
     /// Sums of no rows of `cols` columns.
     pub fn new(cols: usize) -> Self {
-        Self { residual: 0.0, square: 0.0, moments: Moments::new(cols) }
+        Self { residual: 0.0, square: 0.0, moments: Moments::new(cols), known: Vec::new(), rows: 0 }
     }
 
     /// Adds rows x (n × d) and their reconstructions (n × d).
@@ -120,15 +133,7 @@ impl ErrorSums {
     /// # Errors
     /// The two differ in shape, or from earlier rows in width.
     pub fn add(&mut self, x: &Rows, mut rebuilt: Mat) -> Result<()> {
-        let (n, d) = (x.rows(), x.cols());
-        if (rebuilt.rows, rebuilt.cols, self.moments.mean.len()) != (n, d, d) {
-            return Err(Error::data(format!(
-                "{n} rows of {d} columns can't be compared with {} reconstructions of {}, after rows of {}",
-                rebuilt.rows,
-                rebuilt.cols,
-                self.moments.mean.len()
-            )));
-        }
+        self.check(x, &rebuilt)?;
         self.square += crate::linalg::sum_squares(x);
         self.moments.add(x);
         subtract(&mut rebuilt, x);
@@ -140,13 +145,52 @@ impl ErrorSums {
         Ok(())
     }
 
+    /// Adds rows (n × d) of which some entries are unknown, or count more than others, and their reconstructions (n × d).
+    ///
+    /// # Errors
+    /// The two differ in shape, or from earlier rows in width.
+    pub fn add_known(&mut self, x: &Weighed, rebuilt: &Mat) -> Result<()> {
+        self.check(&x.x, rebuilt)?;
+        let (full, v) = x.full();
+        let d = full.cols;
+        self.known.resize(d, [0.0; 3]);
+        self.rows += full.rows;
+        let entries = full.data.iter().zip(&v).zip(&rebuilt.data).enumerate();
+        for (at, ((&x, &v), &back)) in entries.filter(|(_, ((_, v), _))| **v > 0.0) {
+            let (x, v) = (f64::from(x), f64::from(v));
+            let sums = &mut self.known[at % d];
+            [v, v * x, v * x * x].iter().zip(sums).for_each(|(of, sum)| *sum += of);
+            self.square += v * x * x;
+            self.residual += v * (x - f64::from(back)).powi(2);
+        }
+        Ok(())
+    }
+
+    fn check(&self, x: &Rows, rebuilt: &Mat) -> Result<()> {
+        let (n, d) = (x.rows(), x.cols());
+        if (rebuilt.rows, rebuilt.cols, self.moments.mean.len()) != (n, d, d) {
+            return Err(Error::data(format!(
+                "{n} rows of {d} columns can't be compared with {} reconstructions of {}, after rows of {}",
+                rebuilt.rows,
+                rebuilt.cols,
+                self.moments.mean.len()
+            )));
+        }
+        Ok(())
+    }
+
     /// The errors of all rows added so far; an error if there are none.
     pub fn errors(&self) -> Result<Errors> {
-        let (n, d) = (self.moments.rows, self.moments.mean.len());
+        let (n, d) = (self.moments.rows + self.rows, self.moments.mean.len());
         if n * d == 0 {
             return Err(Error::data(format!("there are {n} rows of {d} columns to measure an error on; give at least one")));
         }
-        let total: f64 = self.moments.squares.iter().sum();
+        let about_mean = |[v, x, square]: &[f64; 3]| if *v > 0.0 { (square - x * x / v).max(0.0) } else { 0.0 };
+        let total = self.moments.squares.iter().sum::<f64>() + self.known.iter().map(about_mean).sum::<f64>();
+        let counted = (self.moments.rows * d) as f64 + self.known.iter().map(|k| k[0]).sum::<f64>();
+        if counted <= 0.0 {
+            return Err(Error::data("not one entry is known, or counts, to measure an error on; give rows of which some are"));
+        }
         let share = |of: f64| match (self.residual, of) {
             (0.0, _) => 0.0,
             (r, of) => r / of,
@@ -154,7 +198,7 @@ impl ErrorSums {
         let fvu = share(total);
         Ok(Errors {
             rows: n,
-            rmse: (self.residual / (n * d) as f64).sqrt(),
+            rmse: (self.residual / counted).sqrt(),
             relative: share(self.square).sqrt(),
             fvu,
             explained: 1.0 - fvu,

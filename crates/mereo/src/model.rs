@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::linalg;
 use crate::mat::{Csr, Mat, Rows};
+use crate::missing::Missing;
 use crate::store::Bag;
 
 /// A fitted model: k atoms in d dimensions, a way in (encode) and a way back (decode).
@@ -15,6 +16,10 @@ pub trait Model: Send + Sync {
     fn encode(&self, x: &Rows) -> Result<Codes>;
     /// Rows rebuilt from codes (n × d).
     fn decode(&self, z: &Codes) -> Result<Mat>;
+    /// Which entries of rows it takes for unknown: [`Model::encode`] looks at the others alone.
+    fn missing(&self) -> Missing {
+        Missing::None
+    }
     /// What each atom was to the rows of the fit, if the model remembers that.
     fn known(&self) -> Option<Known> {
         None

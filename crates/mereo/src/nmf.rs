@@ -55,6 +55,7 @@
 use crate::error::{Error, Result};
 use crate::fold::{Memo, Method, Plan, Progress, Shape};
 use crate::mat::{Mat, Rows};
+use crate::missing::Missing;
 use crate::source;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,7 @@ mod separable;
 mod sparseness;
 mod squared;
 mod state;
+mod weighted;
 
 /// How W and H are improved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -262,6 +264,10 @@ pub struct Nmf {
     pub image: Option<(usize, usize)>,
     /// Atoms may be negative, and so may the data; weights may not: semi-NMF (Ding et al. 2010).
     pub signed: bool,
+    /// Which entries of the rows are unknown, and have no influence; of [`NmfSolver::Accelerated`], [`NmfSolver::Cd`] and [`NmfSolver::Mu`].
+    pub missing: Missing,
+    /// Rows come with what each of their entries counts ([`Rows::weights`]): Σ v·(x − wh)², or a divergence weighted alike; of the same solvers.
+    pub weights: bool,
     /// Passes over the data at most.
     pub max_passes: usize,
     /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`.
@@ -296,6 +302,8 @@ impl Default for Nmf {
             smooth: 0.0,
             image: None,
             signed: false,
+            missing: Missing::None,
+            weights: false,
             max_passes: 200,
             tol: 1e-4,
             encode_tol: 1e-5,
@@ -313,6 +321,7 @@ impl Nmf {
         match (self.solver, NmfLoss::from(self.loss.beta())) {
             (NmfSolver::Auto, NmfLoss::Squared) if self.tied() => NmfSolver::Cd,
             (NmfSolver::Auto, NmfLoss::Squared) => NmfSolver::Accelerated,
+            (NmfSolver::Auto, NmfLoss::KullbackLeibler) if self.masked() => NmfSolver::Mu,
             (NmfSolver::Auto, NmfLoss::KullbackLeibler) if self.theta > 0.0 => NmfSolver::LeeSeung,
             // Second-order steps know of no atoms that stay.
             (NmfSolver::Auto, NmfLoss::KullbackLeibler) if self.fixed > 0 => NmfSolver::Mu,
@@ -320,6 +329,21 @@ impl Nmf {
             (NmfSolver::Auto, _) => NmfSolver::Mu,
             (solver, _) => solver,
         }
+    }
+
+    /// Whether some entries count more than others.
+    fn masked(&self) -> bool {
+        self.weights || self.missing != Missing::None
+    }
+
+    /// Whether entries count differently, and the loss is squared error by rules that don't multiply: [`weighted`] has those.
+    fn weighs_squares(&self) -> bool {
+        self.masked() && self.minimised() == NmfLoss::Squared && !self.multiplies()
+    }
+
+    /// Whether the sums of a pass are those of [`divergence`]: not those of squared error, unless weights of entries are to be multiplied.
+    fn by_ratios(&self) -> bool {
+        self.minimised() != NmfLoss::Squared || self.masked() && self.multiplies()
     }
 
     /// Whether a zero stays one, because the solver multiplies.
@@ -387,6 +411,12 @@ impl Method for Nmf {
             )));
         }
         constraint::check(self, shape)?;
+        if self.masked() && (self.tied() || !matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Cd | NmfSolver::Mu)) {
+            return Err(Error::parameter(
+                "missing entries and weights of entries are of the solvers accelerated, cd and mu, without sparse, orthogonal, smooth or signed atoms, \
+                 their volume, or sparse codes; set solver to auto and drop those, or fill the missing entries in",
+            ));
+        }
         if self.solver == NmfSolver::Newton && (self.fixed > 0 || self.theta > 0.0) {
             return Err(Error::parameter(
                 "second-order steps know no fixed atoms and no theta; set solver to mu, or for theta to lee-seung",
@@ -410,7 +440,7 @@ impl Method for Nmf {
     }
 
     fn plan(&self) -> Plan {
-        let judges = matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Newton);
+        let judges = matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Newton) || self.weighs_squares();
         // A fit that may step back judges its passes itself: one that was undone says nothing of how far there is to go.
         Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol } }
     }
@@ -427,6 +457,14 @@ impl Method for Nmf {
         self.seed
     }
 
+    fn missing(&self) -> Option<Missing> {
+        Some(self.missing)
+    }
+
+    fn weighted(&self) -> bool {
+        self.weights
+    }
+
     fn sample(&self, shape: Shape) -> usize {
         init::sample(self, shape)
     }
@@ -436,7 +474,7 @@ impl Method for Nmf {
         if !self.signed {
             source::check_nonnegative(x, first, why)?;
         }
-        divergence::check_zeros(self.minimised(), x, first)?;
+        divergence::check_zeros(self.minimised(), self.missing, x, first)?;
         let largest =
             x.values().par_chunks(1 << 16).map(|c| c.iter().fold(0f32, |m, &v| m.max(v.abs()))).reduce(|| 0.0, f32::max);
         if largest > LARGEST {
@@ -459,23 +497,28 @@ impl Method for Nmf {
         let (d, k) = (state.h.rows, state.h.cols);
         let loss = self.minimised();
         let pairs = match loss {
-            NmfLoss::Squared => k * k,
+            _ if self.weighs_squares() => weighted::sums(k, d),
+            NmfLoss::Squared if !self.by_ratios() => k * k,
             _ if self.way() == NmfSolver::Newton => newton::sums(k, d),
             _ => divergence::sums(self, d),
         };
-        let apart = if matches!(loss, NmfLoss::Squared | NmfLoss::KullbackLeibler) { 0 } else { k };
+        let apart = if self.by_ratios() && (loss != NmfLoss::KullbackLeibler || self.masked()) { k } else { 0 };
         NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7] }
     }
 
     fn observe(&self, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], into: &mut NmfStats) -> Result<()> {
         let loss = self.minimised();
         if state.pass == 0 {
-            let [squares, sum] = totals(x, f64::from(state.scale));
-            let constant = if loss == NmfLoss::Squared { 0.0 } else { divergence::constant(loss, x, state.scale) };
+            let known = self.masked().then(|| self.missing.weigh(x));
+            let (values, v) = known.as_ref().map_or((x.values(), None), |known| (known.x.values(), Some(known.v.as_ref())));
+            let [squares, sum] = totals(values, v, f64::from(state.scale));
+            let constant = if self.by_ratios() { divergence::constant(loss, values, v, state.scale) } else { 0.0 };
             into.sums.iter_mut().zip([squares, sum, constant]).for_each(|(s, t)| *s += t);
         }
-        into.sums[4] += (x.rows() * x.cols()) as f64;
+        into.sums[4] += if self.masked() { self.missing.weigh(x).total() } else { (x.rows() * x.cols()) as f64 };
         match (loss, self.sparse_codes) {
+            _ if self.weighs_squares() => weighted::observe(self, state, x, first, memo, into),
+            (NmfLoss::Squared, None) if self.by_ratios() => divergence::observe(self, state, x, first, memo, into),
             (NmfLoss::Squared, Some(s)) => constraint::observe(self, state, x, first, memo, into, s)?,
             (NmfLoss::Squared, None) => squared::observe(self, state, x, first, memo, into),
             _ if self.way() == NmfSolver::Newton => newton::observe(self, state, x, first, memo, into),
@@ -489,7 +532,8 @@ impl Method for Nmf {
             state.totals = [s.sums[0], s.sums[1], s.sums[2]];
         }
         let progress = match self.minimised() {
-            NmfLoss::Squared => squared::update(self, state, &s),
+            _ if self.weighs_squares() => weighted::update(self, state, &s)?,
+            NmfLoss::Squared if !self.by_ratios() => squared::update(self, state, &s),
             _ if self.way() == NmfSolver::Newton => newton::update(self, state, &s),
             _ => divergence::update(self, state, &s),
         };
@@ -507,7 +551,7 @@ impl Method for Nmf {
         let size = |a: &f64| if *a > 0.0 { *a } else { 1.0 };
         let l1 = sizes.iter().map(|a| (alpha * self.l1_ratio / size(a)) as f32).collect();
         let l2 = sizes.iter().map(|a| (alpha * (1.0 - self.l1_ratio) / size(a).powi(2)) as f32).collect();
-        Ok(NmfModel::new(parts, loss, state.likelihood, (l1, l2), self.theta, (self.encode_tol, self.encode_max)))
+        Ok(NmfModel::new(parts, loss, state.likelihood, (l1, l2), self.theta, (self.encode_tol, self.encode_max), self.missing))
     }
 }
 
@@ -521,12 +565,14 @@ fn as_f32(v: &[f64]) -> Vec<f32> {
     v.iter().map(|&v| v as f32).collect()
 }
 
-/// Σx² and Σx of the data times `scale`.
-fn totals(x: &Rows, scale: f64) -> [f64; 2] {
-    let parts = x
-        .values()
-        .par_chunks(1 << 14)
-        .map(|c| c.iter().map(|&v| f64::from(v) * scale).fold([0.0; 2], |[squares, sum], v| [squares + v * v, sum + v]));
+/// Σx² and Σx of numbers times `scale`, each counted as often as `v` says.
+fn totals(x: &[f32], v: Option<&[f32]>, scale: f64) -> [f64; 2] {
+    const RUN: usize = 1 << 14;
+    let parts = x.par_chunks(RUN).enumerate().map(|(i, x)| {
+        let weight = |at: usize| v.map_or(1.0, |v| f64::from(v[i * RUN + at]));
+        let numbers = x.iter().enumerate().map(|(at, &x)| (f64::from(x) * scale, weight(at)));
+        numbers.fold([0.0; 2], |[squares, sum], (x, v)| [squares + v * x * x, sum + v * x])
+    });
     parts.collect::<Vec<_>>().iter().fold([0.0; 2], |t, p| [t[0] + p[0], t[1] + p[1]])
 }
 

@@ -222,7 +222,8 @@ impl Pipeline {
                 let mut data = x.data.to_vec();
                 let numbers = self.forward(&mut data);
                 let undo = Undo { rows: x.rows(), width, numbers };
-                Ok((Rows::Dense(DenseRows { cols: self.cols, data: data.into() }), undo))
+                let weights = x.weights.as_ref().map(|w| w.to_vec().into());
+                Ok((Rows::Dense(DenseRows { cols: self.cols, data: data.into(), weights }), undo))
             }
             Rows::Sparse(x) => {
                 self.steps.iter().try_for_each(|s| s.recipe.accept_sparse())?;
@@ -269,7 +270,13 @@ impl Pipeline {
         }
         let undo = Undo { rows: x.rows(), width, numbers };
         let indptr: Vec<u64> = x.indptr.iter().map(|p| p - base).collect();
-        let rows = SparseRows { cols: x.cols, indptr: indptr.into(), indices: x.indices.to_vec().into(), values: values.into() };
+        let rows = SparseRows {
+            cols: x.cols,
+            indptr: indptr.into(),
+            indices: x.indices.to_vec().into(),
+            values: values.into(),
+            weights: x.weights.as_ref().map(|w| w.to_vec().into()),
+        };
         (Rows::Sparse(rows), undo)
     }
 

@@ -18,12 +18,15 @@ mod safetensors;
 mod sparse;
 mod subset;
 mod text;
+mod weighted;
 
 pub use open::{Open, Opened, open};
 pub use subset::Subset;
+pub use weighted::Weighted;
 
 use crate::error::{Error, Result};
 use crate::mat::{Csr, Mat, Rows};
+use crate::missing::Missing;
 
 /// Rows cut into numbered blocks.
 pub trait Source: Sync {
@@ -109,6 +112,30 @@ pub fn check_finite(x: &Rows, first: u64) -> Result<()> {
         first + row as u64,
         values[at]
     )))
+}
+
+/// The same, but a NaN is fine where it says that an entry is unknown. `missing` is none for those who could make no use of that.
+pub fn check_known(x: &Rows, first: u64, missing: Option<Missing>) -> Result<()> {
+    let Some(missing) = missing.filter(|m| *m != Missing::None) else {
+        return check_finite(x, first).map_err(|e| match missing {
+            Some(_) if x.values().iter().any(|v| v.is_nan()) => {
+                Error::data(format!("{e}, or say that NaN is a missing entry (missing = nan)"))
+            }
+            _ => e,
+        });
+    };
+    match x.values().iter().position(|v| v.is_infinite()) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, column) = place(x, at);
+            Err(Error::data(format!(
+                "row {}, column {column} is {} (both counted from 0); only NaN is a missing entry (missing = {}): make it one, or fill the value in",
+                first + row as u64,
+                x.values()[at],
+                if missing == Missing::Nan { "nan" } else { "zeros" }
+            )))
+        }
+    }
 }
 
 /// Refuses rows with a negative number, naming the first one; `why` says who can't use it and what to do.

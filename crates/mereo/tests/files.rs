@@ -351,6 +351,15 @@ mod golden {
         refused("missing.parquet", "row 1, column 0 (a) is missing");
         refused("missing_list.parquet", "row 1 of column `vector` is missing");
         refused("missing_element.parquet", "row 1, column 1 (vector) is missing");
+        // For a method that can do without some they are NaN.
+        for memory in [None, Some(1)] {
+            let nan = Open { missing: true, memory, ..Open::default() };
+            for (name, at) in [("missing.parquet", 2), ("missing_element.parquet", 3)] {
+                let (m, _) = read_as(&golden(name), &nan).unwrap_or_else(|e| panic!("{e}"));
+                let gaps: Vec<usize> = (0..m.data.len()).filter(|&i| m.data[i].is_nan()).collect();
+                assert!(gaps == [at], "{name}: {m:?}");
+            }
+        }
         refused("ragged.parquet", "row 1 of column `vector` has 1 numbers, the rows before have 2");
         refused("too_large.parquet", "row 1, column 1 is -1e300");
         refused("text.parquet", "has no column of numbers or of lists of numbers; it has title (Utf8)");
@@ -506,4 +515,16 @@ fn options_that_a_file_lacks_are_refused() {
     check(Open { column: Some("x".into()), ..Open::default() }, "for parquet");
     check(Open { variable: Some("x".into()), ..Open::default() }, "for npz, mat, safetensors");
     check(Open { resize: Some((1, 1)), ..Open::default() }, "for a folder of images");
+}
+
+#[test]
+fn empty_cells_are_nan_for_those_who_can_do_without() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let path = folder.path().join("holes.csv");
+    std::fs::write(&path, "x,y\n1,2\n3,\nNA,nan\n").expect("write");
+    for memory in [None, Some(1)] {
+        let (m, _) = read_as(&path, &Open { missing: true, memory, ..Open::default() }).expect("read");
+        let shown: Vec<String> = m.data.iter().map(f32::to_string).collect();
+        assert_eq!(shown, ["1", "2", "3", "NaN", "NaN", "NaN"]);
+    }
 }

@@ -11,11 +11,12 @@ use crate::split::{self, HeldOut, Portion};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
 use flags::{Flags, NmfFlags, PcaFlags, VqFlags};
+use mereo::Missing;
 use mereo::bundle::{About, Bundle};
 use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop};
 use mereo::measure::{self, Errors};
 use mereo::prepare::{Pipeline, Prepared, Recipe};
-use mereo::source::{self, Source, Subset};
+use mereo::source::{self, Source, Subset, Weighted};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -35,6 +36,7 @@ Examples:
   mereo fit nmf faces -k 49 --prep lee-seung -o faces.mereo       parts of faces, as in Lee and Seung 1999
   mereo fit pca data.npy -k 64 --test 0.2 -o data.mereo           errors on a fifth of the rows that was held out
   mereo fit vq big.parquet -k 1000 --memory 2G -o cells.mereo     a file larger than memory
+  mereo fit nmf ratings.npz -k 20 --missing zeros -o taste.mereo  entries that nobody gave are unknown, not small
   mereo fit nmf faces -o faces.mereo --resume                     go on after Ctrl-C or a crash
 
 Ctrl-C ends a fit at the next block; the model so far and a checkpoint are written, and --resume continues to the same
@@ -108,13 +110,16 @@ where
         let asked = &self.common;
         let method = self.flags.method()?;
         let checkpoint = self.claim(&method)?;
-        let data = load::open(&asked.data, &self.reading)?;
+        let missing = method.missing().is_some_and(|m| m != Missing::None);
+        let data = load::open(&asked.data, &Reading { missing, ..self.reading.clone() })?;
         let cancel = stop::on_request("stopping at the next block", global.quiet);
         let started = Instant::now();
         let mut bar = Progress::new(&format!("reading {}", data.name), global);
         let nothing = |e| stop::or(e, "nothing was written");
 
-        let all = Stoppable::new(data.source.as_ref());
+        let weights = self.flags.weights().map(|path| load::open(path.as_os_str(), &self.reading)).transpose()?;
+        let weighted = weights.as_ref().map(|w| Weighted::new(data.source.as_ref(), w.source.as_ref())).transpose()?;
+        let all = Stoppable::new(weighted.as_ref().map_or(data.source.as_ref(), |w| w));
         let sides = split::split(source::count(&all), asked.train, asked.test, method.seed())?;
         let side = |rows: Vec<usize>| Subset::new(&all, rows).map_err(nothing);
         let some = |rows: Vec<usize>| if rows.is_empty() { Ok(None) } else { side(rows).map(Some) };

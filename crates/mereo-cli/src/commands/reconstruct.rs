@@ -4,6 +4,7 @@ use crate::args::{Global, ModelAndData};
 use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::{load, show, stop};
+use mereo::Missing;
 use mereo::export;
 use mereo::mat::Rows;
 use mereo::measure::ErrorSums;
@@ -39,12 +40,13 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let shape = (source::count(source), source.cols());
     let bar = Progress::new("rebuilding", global).over(shape.0);
     let mut sums = ErrorSums::new(source.cols());
+    let missing = bundle.model.missing();
     let mut each = |put: &mut dyn FnMut(&Rows) -> mereo::Result<()>| {
-        load::each_piece(source, shape.1.max(bundle.model.atoms().rows), |x| {
+        load::each_piece(source, shape.1.max(bundle.model.atoms().rows), missing, |x| {
             let y = bundle.reconstruct(x)?;
             put(&y.view())?;
             bar.step(x.rows());
-            sums.add(x, y)
+            if missing == Missing::None { sums.add(x, y) } else { sums.add_known(&missing.weigh(x), &y) }
         })
     };
     match &args.output {

@@ -59,7 +59,7 @@ struct Faces {
 impl Faces {
     /// The same for what works on opened data.
     fn opened(&self) -> Opened {
-        let rows = || Rows::Dense(DenseRows { cols: self.x.cols, data: self.x.data.clone().into() });
+        let rows = || Rows::Dense(DenseRows { cols: self.x.cols, data: self.x.data.clone().into(), weights: None });
         Opened {
             data: Loaded {
                 source: Box::new(Memory::new(rows())),
@@ -143,7 +143,7 @@ fn list(path: &Path) -> Result<Vec<usize>> {
 
 /// A matrix as rows.
 fn rows(x: &Mat) -> Rows<'static> {
-    Rows::Dense(DenseRows { cols: x.cols, data: x.data.clone().into() })
+    Rows::Dense(DenseRows { cols: x.cols, data: x.data.clone().into(), weights: None })
 }
 
 /// Prepared by one recipe.

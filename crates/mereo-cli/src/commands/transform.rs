@@ -36,7 +36,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let bar = Progress::new("encoding", global).over(shape.0);
     let mut nonzeros = 0;
     export::write_blocks(&args.output, shape, |put| {
-        load::each_piece(source, source.cols().max(shape.1), |x| {
+        load::each_piece(source, source.cols().max(shape.1), bundle.model.missing(), |x| {
             let z = bundle.encode(x)?;
             nonzeros += z.view().values().iter().filter(|v| **v != 0.0).count();
             bar.step(x.rows());

@@ -8,15 +8,16 @@ use super::multiplicative::{Divergence, Factors, TINY};
 use super::{Nmf, NmfLoss, NmfSolver, NmfState, NmfStats, column_sums, init, product};
 use crate::error::{Error, Result};
 use crate::fold::Progress;
-use crate::mat::Rows;
+use crate::mat::{DenseRows, Rows};
+use crate::missing::Missing;
 use rayon::prelude::*;
 
 /// Sparse rows that are made dense at once, where they must be: a whole number of runs of the sums over rows.
 pub(super) const DENSE: usize = product::DEPTH;
 
 /// Refuses rows with zeros where their divergence is infinite. `first` is the number of the first row.
-pub(super) fn check_zeros(loss: NmfLoss, x: &Rows, first: u64) -> Result<()> {
-    if loss.beta() > 0.0 {
+pub(super) fn check_zeros(loss: NmfLoss, missing: Missing, x: &Rows, first: u64) -> Result<()> {
+    if loss.beta() > 0.0 || missing == Missing::Zeros {
         return Ok(());
     }
     let zero = |i: &usize| match x {
@@ -35,22 +36,45 @@ pub(super) fn check_zeros(loss: NmfLoss, x: &Rows, first: u64) -> Result<()> {
 
 /// How many sums a pass leaves behind besides the numerators of H.
 pub(super) fn sums(how: &Nmf, cols: usize) -> usize {
-    if how.minimised() == NmfLoss::KullbackLeibler { how.k } else { how.k * cols }
+    if kind(how, 1.0).even() { how.k } else { how.k * cols }
+}
+
+/// The divergence of a fit.
+fn kind(how: &Nmf, scale: f32) -> Divergence {
+    let rest = how.masked().then_some(if how.missing == Missing::Zeros { 0.0 } else { 1.0 });
+    Divergence::new(how.minimised(), scale, rest)
 }
 
 /// Improves the weights (n×k) of rows `first..` and adds what they leave behind.
 pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut [f32], into: &mut NmfStats) {
     let fresh = state.pass == 0;
     if fresh {
-        init::weights(how, state, x, first, w);
+        let known = how.masked().then(|| how.missing.weigh(x));
+        init::weights(how, state, known.as_ref().map_or(x, |known| &known.x), first, w);
     }
-    let kind = Divergence::new(how.minimised(), state.scale);
+    let kind = kind(how, state.scale);
     let dense = matches!(x, Rows::Sparse(_)) && !kind.is_kl();
     let piece = if dense { DENSE } else { x.rows().max(1) };
     for (i, w) in w.chunks_mut(piece * how.k).enumerate() {
         let x = x.slice(i * piece, i * piece + w.len() / how.k);
-        let filled = dense.then(|| x.to_mat());
-        let x = filled.as_ref().map_or(x, crate::mat::Mat::view);
+        let known = how.masked().then(|| how.missing.weigh(&x));
+        let filled = dense.then(|| {
+            known.as_ref().map_or_else(
+                || (x.to_mat(), None),
+                |known| {
+                    let (x, v) = known.full();
+                    (x, Some(v))
+                },
+            )
+        });
+        let x = match (&filled, &known) {
+            (Some((x, v)), _) => {
+                let weights = v.as_ref().map(|v| v.as_slice().into());
+                Rows::Dense(DenseRows { cols: x.cols, data: x.data.as_slice().into(), weights })
+            }
+            (None, Some(known)) => known.rows(),
+            (None, None) => x,
+        };
         let factors = Factors::new(state, &x, kind, state.penalty_of_weights(how, x.cols()));
         if !(fresh && how.unit_sums()) {
             factors.weights(&x, w);
@@ -58,10 +82,10 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
                 w.par_iter_mut().for_each(|w| *w = w.sqrt());
             }
         }
-        into.sums[3] += factors.add_atoms(&mut into.xw, if kind.is_kl() { &mut [] } else { &mut into.ww }, &x, w);
+        into.sums[3] += factors.add_atoms(&mut into.xw, if kind.even() { &mut [] } else { &mut into.ww }, &x, w);
     }
     into.sums[6] += penalty(w, state.penalty_of_weights(how, x.cols()));
-    let weight = if kind.is_kl() { &mut into.ww } else { &mut into.weight };
+    let weight = if kind.even() { &mut into.ww } else { &mut into.weight };
     weight.iter_mut().zip(column_sums(w, how.k)).for_each(|(t, s)| *t += s);
 }
 
@@ -79,7 +103,7 @@ pub(super) fn penalty(v: &[f32], (l1, l2): (f32, f32)) -> f64 {
 pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress {
     let k = how.k;
     let scale = f64::from(state.scale);
-    let kind = Divergence::new(how.minimised(), state.scale);
+    let kind = kind(how, state.scale);
     let [_, total, constant] = state.totals;
     let mut loss = constant + s.sums[3];
     if how.way() == NmfSolver::Local {
@@ -90,7 +114,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     let loss = loss.max(0.0);
     let (l1, l2) = state.penalty_of_atoms(how);
     let penalties = s.sums[6] + penalty(&state.h.data, (l1 as f32, l2 as f32));
-    let weight = if kind.is_kl() { &s.ww } else { &s.weight };
+    let weight = if kind.even() { &s.ww } else { &s.weight };
     if kind.is_kl() {
         // x·ln(wh) of the data itself is less by ln(scale), and all of it by the scale.
         state.likelihood = Some(-(s.sums[3] + total * scale.ln()) / scale);
@@ -100,7 +124,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     let ones = vec![1.0; if unit { k } else { 0 }];
     let power = kind.exponent();
     state.h.data.par_chunks_mut(k).zip(s.xw.par_chunks(k)).enumerate().for_each(|(j, (h, above))| {
-        let below = match (unit, kind.is_kl()) {
+        let below = match (unit, kind.even()) {
             (true, _) => &ones,
             (_, true) => &s.ww,
             _ => &s.ww[j * k..(j + 1) * k],
@@ -123,16 +147,20 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     }
     state.smooth(how.theta);
     state.derive();
-    Progress { loss: (loss + penalties) / s.sums[4] / scale.powf(kind.beta()), ..Progress::default() }
+    // The squared error is twice its divergence.
+    let times = if how.minimised() == NmfLoss::Squared { 2.0 } else { 1.0 };
+    Progress { loss: times * (loss + penalties) / s.sums[4] / scale.powf(kind.beta()), ..Progress::default() }
 }
 
-/// Σ of the divergence's terms that do not depend on wH, of the stored numbers of `x` times `scale`.
-pub(super) fn constant(loss: NmfLoss, x: &Rows, scale: f32) -> f64 {
-    let kind = Divergence::new(loss, scale);
-    let parts = x
-        .values()
-        .par_chunks(1 << 14)
-        .map(|c| c.iter().map(|&v| f64::from(v) * f64::from(scale)).filter(|v| *v > 0.0).map(|v| kind.constant(v)).sum::<f64>());
+/// Σ of the divergence's terms that do not depend on wH, of numbers times `scale`, each as often as `v` says.
+pub(super) fn constant(loss: NmfLoss, x: &[f32], v: Option<&[f32]>, scale: f32) -> f64 {
+    const RUN: usize = 1 << 14;
+    let kind = Divergence::new(loss, scale, None);
+    let parts = x.par_chunks(RUN).enumerate().map(|(i, x)| {
+        let weight = |at: usize| v.map_or(1.0, |v| f64::from(v[i * RUN + at]));
+        let numbers = x.iter().enumerate().map(|(at, &x)| (f64::from(x) * f64::from(scale), weight(at)));
+        numbers.filter(|(x, _)| *x > 0.0).map(|(x, v)| v * kind.constant(x)).sum::<f64>()
+    });
     parts.collect::<Vec<_>>().iter().sum()
 }
 

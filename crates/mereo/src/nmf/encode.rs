@@ -11,7 +11,8 @@
 
 use super::multiplicative::{self, Divergence};
 use super::product::{self, Packed};
-use crate::mat::{Mat, Rows};
+use crate::mat::{DenseRows, Mat, Rows};
+use crate::missing::{Missing, Weighed};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -40,15 +41,24 @@ pub(super) struct Encoding<'a> {
 
 /// Weights (n×k) of rows under a divergence, by multiplicative steps. `tol` is then a share of the denominator's sum
 /// Σ_j H·(wH)^(β−1), and of a small weight only what it adds to the row counts.
-pub(super) fn multiplicative(x: &Rows, how: &Encoding, kind: Divergence) -> Mat {
+/// Rows that carry weights have every entry count as often as they say.
+pub(super) fn multiplicative(x: &Rows, how: &Encoding, kind: Divergence, missing: Missing) -> Mat {
     let (k, d) = (how.atoms.rows, how.atoms.cols);
     let (atoms, turned) = (Packed::new(&how.atoms.data, d), Packed::new(&how.atoms.transpose().data, k));
     let tol = (how.tol as f32).max(NOISE);
     let mut out = Mat::zeros(x.rows(), k);
     out.data.par_chunks_mut(BATCH * k).enumerate().for_each(|(i, out)| {
         let n = out.len() / k;
-        let mut x = x.slice(i * BATCH, i * BATCH + n).to_mat();
-        let units: Vec<f64> = (0..n).map(|i| x.row(i).iter().map(|&v| f64::from(v)).sum::<f64>() / d as f64).collect();
+        let (x, weights) = (x.slice(i * BATCH, i * BATCH + n), x.weights().is_some() || missing != Missing::None);
+        let (mut x, v) = if weights { missing.weigh(&x).full() } else { (x.to_mat(), Vec::new()) };
+        let v = weights.then_some(v.as_slice());
+        let unit = |i: usize| {
+            let counts = |j: usize| v.map_or(1.0, |v| f64::from(v[i * d + j]));
+            let counted: f64 = (0..d).map(counts).sum();
+            let sum: f64 = x.row(i).iter().enumerate().map(|(j, &x)| counts(j) * f64::from(x)).sum();
+            if counted > 0.0 { sum / counted } else { 0.0 }
+        };
+        let units: Vec<f64> = (0..n).map(unit).collect();
         let total: f64 = how.atoms.data.iter().map(|&h| f64::from(h)).sum();
         let mut w = vec![0f32; n * k];
         for (i, &unit) in units.iter().enumerate().filter(|(_, unit)| **unit > 0.0) {
@@ -60,7 +70,7 @@ pub(super) fn multiplicative(x: &Rows, how: &Encoding, kind: Divergence) -> Mat 
         let mut busy: Vec<bool> = units.iter().map(|unit| *unit > 0.0).collect();
         for _ in 0..how.sweeps {
             product::rows_times(&mut q, &Rows::dense(k, &w), &atoms);
-            kind.ratios(&mut q, &mut powers, &x.data);
+            kind.ratios(&mut q, &mut powers, &x.data, v);
             product::rows_times(&mut above, &Rows::dense(d, &q), &turned);
             product::rows_times(&mut below, &Rows::dense(d, &powers), &turned);
             for (i, busy) in busy.iter_mut().enumerate().filter(|(_, busy)| **busy) {
@@ -92,13 +102,24 @@ pub(super) fn multiplicative(x: &Rows, how: &Encoding, kind: Divergence) -> Mat 
 }
 
 /// Weights (n×k) of rows under the Kullback–Leibler divergence, on atoms that sum to `sums`.
-pub(super) fn kullback_leibler(x: &Rows, how: &Encoding, sums: &[f64]) -> Mat {
+pub(super) fn kullback_leibler(x: &Rows, how: &Encoding, sums: &[f64], missing: Missing) -> Mat {
     let (atoms, tol, sweeps) = (how.atoms, how.tol, how.sweeps);
     let (k, d) = (atoms.rows, atoms.cols);
     let mut out = Mat::zeros(x.rows(), k);
     let turned = if matches!(x, Rows::Sparse(_)) { atoms.transpose() } else { Mat::default() };
+    // Σ v·(wh − x·ln wh): the data is v·x, and an atom's sum that of v·h.
+    let known = (x.weights().is_some() || missing != Missing::None).then(|| missing.weigh(x));
+    let weighed = known.as_ref().map(|known| {
+        let values = known.x.values().iter().zip(known.v.iter()).map(|(x, v)| x * v).collect();
+        match &known.x {
+            Rows::Dense(_) => Rows::Dense(DenseRows { cols: d, data: values, weights: None }),
+            Rows::Sparse(x) => Rows::Sparse(x.with(values.into_owned())),
+        }
+    });
+    let x = weighed.as_ref().unwrap_or(x);
     out.data.par_chunks_mut(k).enumerate().for_each_init(Row::default, |row, (i, w)| {
-        row.start(k, sums, how.penalty);
+        let own = known.as_ref().map(|known| own_sums(known, i, atoms, sums));
+        row.start(k, own.as_deref().unwrap_or(sums), how.penalty);
         match x {
             // Zeros of the data say nothing but what the sums say already.
             Rows::Dense(x) => {
@@ -124,6 +145,22 @@ pub(super) fn kullback_leibler(x: &Rows, how: &Encoding, sums: &[f64]) -> Mat {
         w.copy_from_slice(&row.w);
     });
     out
+}
+
+/// Σ v·h of every atom (k) over the columns of one row.
+fn own_sums(known: &Weighed, i: usize, atoms: &Mat, sums: &[f64]) -> Vec<f64> {
+    let rest = f64::from(known.rest);
+    let of = |atom: &[f32], whole: f64| match &known.x {
+        Rows::Dense(x) => {
+            let v = &known.v[i * x.cols..(i + 1) * x.cols];
+            atom.iter().zip(v).map(|(&h, &v)| f64::from(v) * f64::from(h)).sum()
+        }
+        Rows::Sparse(x) => {
+            let entries = x.row(i).0.iter().zip(&known.v[x.span(i)]);
+            (rest * whole + entries.map(|(&j, &v)| (f64::from(v) - rest) * f64::from(atom[j as usize])).sum::<f64>()).max(0.0)
+        }
+    };
+    (0..atoms.rows).map(|a| of(atoms.row(a), sums[a])).collect()
 }
 
 /// One row's problem, over the columns in which the row is not 0: m of them, where m is padded with zeros to whole registers.

@@ -107,6 +107,9 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
     let filled = sample.values().iter().filter(|v| **v != 0.0).count() as f64 / sample.rows().max(1) as f64;
     let plain = || Ok(NmfState { sweeps: sweeps(how, filled, shape), ..cold(how, sample, shape, restart)? });
     let Some(part) = warm_rows(how, shape) else { return plain() };
+    if how.masked() {
+        return plain();
+    }
     let part = part.min(sample.rows());
     // A column that is empty in some rows would stay so under products.
     let products = how.way() == NmfSolver::Newton && matches!(sample, Rows::Sparse(_));
@@ -168,8 +171,24 @@ fn sweeps(how: &Nmf, filled: f64, shape: Shape) -> [usize; 2] {
 /// The state before the first pass, from a start of its own.
 fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
     let (d, k) = (sample.cols(), how.k);
-    let total: f64 = sample.values().iter().map(|&v| f64::from(v).abs()).sum();
-    let mean = total / (sample.rows() * d) as f64;
+    let (known, full, guessed);
+    let (sample, mean) = if how.masked() {
+        known = how.missing.weigh(sample);
+        let total: f64 = known.x.values().iter().zip(known.v.iter()).map(|(&x, &v)| f64::from(v) * f64::from(x).abs()).sum();
+        let counted = known.total();
+        // Starts look at every number: what is unknown of dense rows is guessed from the rest, of sparse rows it stays 0.
+        let rows = if matches!(sample, Rows::Dense(_)) {
+            full = known.filled();
+            guessed = full.view();
+            &guessed
+        } else {
+            &known.x
+        };
+        (rows, if counted > 0.0 { total / counted } else { 0.0 })
+    } else {
+        let total: f64 = sample.values().iter().map(|&v| f64::from(v).abs()).sum();
+        (sample, total / (sample.rows() * d) as f64)
+    };
     if mean > 0.0 && mean < SMALLEST {
         return Err(Error::data(format!(
             "the mean of the data is {mean:e}, and products of numbers below {SMALLEST:e} underflow; multiply the data by a constant"
@@ -225,6 +244,8 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         at: Mat::default(),
         pace: Pace::default(),
         caution: Caution::default(),
+        last: Mat::default(),
+        damp: 1.0,
         columns: Vec::new(),
         rows: shape.rows as u64,
         warm: false,

@@ -5,9 +5,10 @@ use super::hals::{Effort, Quadratic};
 use super::multiplicative::Divergence;
 use super::product::{self, Packed};
 use super::state::smoothed;
-use super::{NmfLoss, as_f32, gram, take};
+use super::{NmfLoss, as_f32, gram, take, weighted};
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};
+use crate::missing::Missing;
 use crate::model::{self, Codes, Model};
 use crate::source;
 use crate::store::Bag;
@@ -32,6 +33,8 @@ pub struct NmfModel {
     pub l2: Vec<f32>,
     /// nsNMF's θ: rows ≈ codes · S · parts, S = (1 − θ)·I + θ/k; 0 for rows ≈ codes · parts.
     pub theta: f64,
+    /// Which entries of rows are unknown.
+    pub missing: Missing,
     /// See [`Nmf::encode_tol`](super::Nmf::encode_tol).
     pub encode_tol: f64,
     /// See [`Nmf::encode_max`](super::Nmf::encode_max).
@@ -54,6 +57,7 @@ impl NmfModel {
         (l1, l2): (Vec<f32>, Vec<f32>),
         theta: f64,
         (encode_tol, encode_max): (f64, usize),
+        missing: Missing,
     ) -> Self {
         let mut turned = parts.transpose();
         let mixed = (theta > 0.0).then(|| {
@@ -65,7 +69,7 @@ impl NmfModel {
         let of = mixed.as_ref().unwrap_or(&parts);
         let sums = (0..of.rows).map(|a| of.row(a).iter().map(|&v| f64::from(v)).sum()).collect();
         let turned = std::sync::Arc::new(Packed::new(&turned.data, parts.rows));
-        Self { parts, loss, likelihood, l1, l2, theta, encode_tol, encode_max, turned, mixed, gram, sums }
+        Self { parts, loss, likelihood, l1, l2, theta, missing, encode_tol, encode_max, turned, mixed, gram, sums }
     }
 
     /// What codes are multiplied by (k×d): the parts, or S times them.
@@ -86,7 +90,7 @@ impl NmfModel {
             )));
         }
         let effort = (bag.get("encode_tol")?, bag.get("encode_max")?);
-        Ok(Self::new(parts, bag.get("loss")?, likelihood, penalty, bag.get("theta")?, effort))
+        Ok(Self::new(parts, bag.get("loss")?, likelihood, penalty, bag.get("theta")?, effort, bag.get("missing")?))
     }
 }
 
@@ -99,22 +103,31 @@ impl Model for NmfModel {
         &self.parts
     }
 
+    fn missing(&self) -> Missing {
+        self.missing
+    }
+
     /// The best non-negative weights (n×k) of each row, to [`Nmf::encode_tol`](super::Nmf::encode_tol); a row's weights depend on that row alone. An
     /// error if a number is negative (divergence) or zero (divergence with β ≤ 0), or the columns don't fit.
     fn encode(&self, x: &Rows) -> Result<Codes> {
         model::check_width(x, self.parts.cols)?;
         let k = self.parts.rows;
+        let masked = self.missing != Missing::None || x.weights().is_some();
         if self.loss != NmfLoss::Squared {
             source::check_nonnegative(x, 0, "the divergence is of numbers of at least 0; shift or rescale the rows")?;
-            super::divergence::check_zeros(self.loss, x, 0)?;
+            super::divergence::check_zeros(self.loss, self.missing, x, 0)?;
             let penalty = (self.l1.as_slice(), self.l2.as_slice());
             let how = Encoding { atoms: self.superposed(), penalty, tol: self.encode_tol, sweeps: self.encode_max };
-            let kind = Divergence::new(self.loss, 1.0);
+            let kind = Divergence::new(self.loss, 1.0, Some(1.0).filter(|_| masked));
             return Ok(Codes::Dense(if kind.is_kl() {
-                encode::kullback_leibler(x, &how, &self.sums)
+                encode::kullback_leibler(x, &how, &self.sums, self.missing)
             } else {
-                encode::multiplicative(x, &how, kind)
+                encode::multiplicative(x, &how, kind, self.missing)
             }));
+        }
+        if masked {
+            let known = self.missing.weigh(x);
+            return Ok(Codes::Dense(weighted::solve(&known, &self.superposed().transpose().data, 1.0, (&self.l1, &self.l2))));
         }
         let mut w = Mat::zeros(x.rows(), k);
         let problem = Quadratic::new(k, &self.gram, 0.0);
@@ -140,6 +153,7 @@ impl Model for NmfModel {
         bag.put_f32("l2", &self.l2);
         bag.put_f64("likelihood", self.likelihood.as_slice());
         bag.put("theta", self.theta);
+        bag.put("missing", self.missing);
         bag.put("encode_tol", self.encode_tol);
         bag.put("encode_max", self.encode_max);
     }

@@ -14,7 +14,6 @@ use super::{NmfLoss, NmfState};
 use crate::mat::{DenseRows, Rows, SparseRows};
 use pulp::Arch;
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 /// Least wH, where the data has a mean of about 1: a ratio by anything less overflows sooner than it means something.
 const LEAST: f32 = 1e-12;
@@ -56,17 +55,19 @@ fn scaled(w: f32, above: f32, below: f32) -> f32 {
 pub(super) struct Divergence {
     beta: f64,
     scale: f32,
+    /// Entries count differently; and what one counts that is not stored.
+    rest: Option<f32>,
     /// Least wH.
     least: f32,
 }
 
 impl Divergence {
     /// Of data times `scale`, which then has a mean of about 1.
-    pub fn new(loss: NmfLoss, scale: f32) -> Self {
+    pub fn new(loss: NmfLoss, scale: f32, rest: Option<f32>) -> Self {
         let beta = loss.beta();
         // (wH)^(β − 2) stays below 1e24, so that sums of it fit.
         let least = if beta < 0.0 { 10f64.powf(-24.0 / (2.0 - beta)) as f32 } else { LEAST };
-        Self { beta, scale, least }
+        Self { beta, scale, rest, least }
     }
 
     /// β.
@@ -74,9 +75,14 @@ impl Divergence {
         self.beta
     }
 
-    /// Whether this is the Kullback–Leibler divergence, for which (wH)^(β − 1) is 1 and need not be formed.
+    /// Whether this is the Kullback–Leibler divergence.
     pub fn is_kl(self) -> bool {
         self.beta == 1.0
+    }
+
+    /// Whether (wH)^(β − 1), by what it counts, is 1 everywhere and need not be formed.
+    pub fn even(self) -> bool {
+        self.is_kl() && self.rest.is_none()
     }
 
     /// The power of the ratio with which the auxiliary function falls (Févotte & Idier 2011; spec 3.4).
@@ -97,25 +103,32 @@ impl Divergence {
         }
     }
 
-    /// `q` holds wH, and afterwards x·(wH)^(β − 2); `below` receives (wH)^(β − 1), unless that is 1 everywhere.
-    pub fn ratios(self, q: &mut [f32], below: &mut [f32], x: &[f32]) {
-        let Self { beta, scale, least } = self;
+    /// `q` holds wH, and afterwards x·(wH)^(β − 2); `below` receives (wH)^(β − 1), unless that is 1 everywhere. Both as often as `v` says.
+    pub fn ratios(self, q: &mut [f32], below: &mut [f32], x: &[f32], v: Option<&[f32]>) {
+        let Self { beta, scale, least, .. } = self;
         Arch::new().dispatch(
             #[inline(always)]
             || match beta {
                 1.0 => {
+                    below.fill(1.0);
                     for (q, &x) in q.iter_mut().zip(x) {
                         *q = x * scale / q.max(least);
                     }
                 }
+                2.0 => {
+                    for ((q, below), &x) in q.iter_mut().zip(below.iter_mut()).zip(x) {
+                        *below = *q;
+                        *q = x * scale;
+                    }
+                }
                 0.0 => {
-                    for ((q, below), &x) in q.iter_mut().zip(below).zip(x) {
+                    for ((q, below), &x) in q.iter_mut().zip(below.iter_mut()).zip(x) {
                         *below = 1.0 / q.max(least);
                         *q = x * scale * *below * *below;
                     }
                 }
                 _ => {
-                    for ((q, below), &x) in q.iter_mut().zip(below).zip(x) {
+                    for ((q, below), &x) in q.iter_mut().zip(below.iter_mut()).zip(x) {
                         let wh = q.max(least);
                         let power = exp((beta - 2.0) * ln(wh));
                         *q = (f64::from(x * scale) * power) as f32;
@@ -124,11 +137,18 @@ impl Divergence {
                 }
             },
         );
+        if let Some(v) = v {
+            q.iter_mut().zip(v).for_each(|(q, v)| *q *= v);
+            below.iter_mut().zip(v).for_each(|(b, v)| *b *= v);
+        }
     }
 
-    /// Sum of those terms of the divergence that wH is in.
-    pub fn cost(self, x: &[f32], wh: &[f32]) -> f64 {
-        let Self { beta, scale, least } = self;
+    /// Sum of those terms of the divergence that wH is in, each as often as `v` says.
+    pub fn cost(self, x: &[f32], wh: &[f32], v: Option<&[f32]>) -> f64 {
+        let Self { beta, scale, least, .. } = self;
+        if let Some(v) = v {
+            return x.iter().zip(wh).zip(v).map(|((x, wh), &v)| f64::from(v) * self.cost(&[*x], &[*wh], None)).sum();
+        }
         Arch::new().dispatch(
             #[inline(always)]
             || match beta {
@@ -139,6 +159,10 @@ impl Divergence {
                 0.0 => lanes(x, wh, |x, wh| {
                     let wh = wh.max(least);
                     f64::from(x * scale) / f64::from(wh) + ln(wh)
+                }),
+                2.0 => lanes(x, wh, |x, wh| {
+                    let wh = f64::from(wh);
+                    wh * (0.5 * wh - f64::from(x * scale))
                 }),
                 _ => lanes(x, wh, |x, wh| {
                     let (x, wh) = (x * scale, wh.max(least));
@@ -203,7 +227,7 @@ impl<'a> Factors<'a> {
             let mut below = if self.kind.is_kl() { sums.repeat(w.len() / k) } else { vec![0f32; w.len()] };
             match x.slice(first, first + w.len() / k) {
                 Rows::Dense(x) => self.sums_dense(&mut above, &mut below, &x, w),
-                Rows::Sparse(x) => self.above_sparse(&mut above, &x, w),
+                Rows::Sparse(x) => self.sums_sparse(&mut above, &mut below, &x, w),
             }
             step(w, &above, &below, self.penalty, self.kind.exponent());
         });
@@ -214,45 +238,54 @@ impl<'a> Factors<'a> {
         let (d, k) = (x.cols, self.turned.cols);
         let rows = (HELD / d).clamp(6, 192);
         let mut q = vec![0f32; rows * d];
-        let mut powers = if self.kind.is_kl() { Vec::new() } else { vec![0f32; rows * d] };
+        let mut powers = if self.kind.even() { Vec::new() } else { vec![0f32; rows * d] };
         let sums = above.chunks_mut(rows * k).zip(below.chunks_mut(rows * k));
-        for (((above, below), w), x) in sums.zip(w.chunks(rows * k)).zip(x.data.chunks(rows * d)) {
+        for (i, (((above, below), w), x_some)) in sums.zip(w.chunks(rows * k)).zip(x.data.chunks(rows * d)).enumerate() {
+            let v = x.weights.as_ref().map(|v| &v[i * rows * d..][..x_some.len()]);
+            let x = x_some;
             let q = &mut q[..x.len()];
             product::rows_times(q, &Rows::dense(k, w), &self.atoms);
-            let powers = &mut powers[..if self.kind.is_kl() { 0 } else { x.len() }];
-            self.kind.ratios(q, powers, x);
+            let powers = &mut powers[..if self.kind.even() { 0 } else { x.len() }];
+            self.kind.ratios(q, powers, x, v);
             product::rows_times(above, &Rows::dense(d, q), &self.turned);
-            if !self.kind.is_kl() {
+            if !self.kind.even() {
                 product::rows_times(below, &Rows::dense(d, powers), &self.turned);
             }
         }
     }
 
-    fn above_sparse(&self, above: &mut [f32], x: &SparseRows, w: &[f32]) {
+    /// The same of the Kullback–Leibler divergence of sparse rows; `below` holds the sums of all atoms.
+    fn sums_sparse(&self, above: &mut [f32], below: &mut [f32], x: &SparseRows, w: &[f32]) {
         let k = self.turned.cols;
-        let q: Vec<f32> = (0..x.rows()).flat_map(|i| self.ratios(x, i, &w[i * k..(i + 1) * k]).map(|(q, _)| q)).collect();
-        let q =
-            SparseRows { cols: x.cols, indptr: Cow::Borrowed(&x.indptr), indices: Cow::Borrowed(&x.indices), values: q.into() };
-        product::rows_times(above, &Rows::Sparse(q), &self.turned);
+        let q = (0..x.rows()).flat_map(|i| self.ratios(x, i, &w[i * k..(i + 1) * k]).map(|(q, _)| q)).collect();
+        product::rows_times(above, &Rows::Sparse(x.with(q)), &self.turned);
+        if let (Some(rest), Some(v)) = (self.kind.rest, &x.weights) {
+            let mut more = vec![0f32; below.len()];
+            product::rows_times(&mut more, &Rows::Sparse(x.with(v.iter().map(|v| v - rest).collect())), &self.turned);
+            below.iter_mut().zip(more).for_each(|(b, more)| *b = (rest * *b + more).max(0.0));
+        }
     }
 
-    /// x / wH, and x·ln(wH), of the stored entries of a sparse row.
+    /// v·x / wH of the stored entries of a sparse row, and what each adds to the divergence besides the sum of all wH.
     fn ratios<'b>(&'b self, x: &'b SparseRows, i: usize, w: &'b [f32]) -> impl Iterator<Item = (f32, f64)> + 'b {
         let k = self.turned.cols;
         let (columns, values) = x.row(i);
-        columns.iter().zip(values).map(move |(&j, &x)| {
+        let weights = x.weights.as_ref().map(|v| &v[x.span(i)]);
+        columns.iter().zip(values).enumerate().map(move |(at, (&j, &x))| {
             let wh = dot(w, &self.state.at().data[j as usize * k..][..k]).max(LEAST);
-            let x = x * self.state.scale;
-            (x / wh, f64::from(x) * ln(wh))
+            let v = weights.map_or(1.0, |v| v[at]);
+            let x = v * (x * self.state.scale);
+            let over = self.kind.rest.map_or(0.0, |rest| f64::from(v - rest) * f64::from(wh));
+            (x / wh, over - f64::from(x) * ln(wh))
         })
     }
 
-    /// `above` (d×k) += Σ x·(wH)^(β−2)·w and `below` (d×k; none for Kullback–Leibler) += Σ (wH)^(β−1)·w. Returns the divergence
+    /// `above` (d×k) += Σ x·(wH)^(β−2)·w and `below` (d×k; none where [`Divergence::even`]) += Σ (wH)^(β−1)·w. Returns the divergence
     /// of these rows, less what does not depend on wH.
     pub fn add_atoms(&self, above: &mut [f64], below: &mut [f64], x: &Rows, w: &[f32]) -> f64 {
         match x {
             Rows::Dense(x) => self.add_atoms_dense(above, below, x, w),
-            Rows::Sparse(x) => self.add_atoms_sparse(above, x, w),
+            Rows::Sparse(x) => self.add_atoms_sparse(above, below, x, w),
         }
     }
 
@@ -265,21 +298,30 @@ impl<'a> Factors<'a> {
             let (first, cols) = (tile * TILE, above.len() / k);
             let mut strip = Strip::new(cols);
             let mut powers = Strip::new(if below.is_empty() { 0 } else { cols });
-            let mut xs = vec![0f32; DEPTH * strip.width()];
+            let width = strip.width();
+            let mut xs = vec![0f32; DEPTH * width];
+            let mut vs = vec![0f32; if x.weights.is_some() { DEPTH * width } else { 0 }];
             let mut cost = 0.0;
-            for (x, w) in x.data.chunks(DEPTH * d).zip(w.chunks(DEPTH * k)) {
-                let depth = w.len() / k;
-                let xs = &mut xs[..depth * strip.width()];
-                let width = strip.width();
-                for (xs, x) in xs.chunks_exact_mut(width).zip(x.chunks_exact(d)) {
-                    xs[..cols].copy_from_slice(&x[first..first + cols]);
+            let take = |to: &mut [f32], from: &[f32]| {
+                for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(d)) {
+                    to[..cols].copy_from_slice(&from[first..first + cols]);
                 }
+            };
+            for (i, w) in w.chunks(DEPTH * k).enumerate() {
+                let depth = w.len() / k;
+                let from = i * DEPTH * d..(i * DEPTH + depth) * d;
+                let xs = &mut xs[..depth * width];
+                take(xs, &x.data[from.clone()]);
+                let v = x.weights.as_ref().map(|v| {
+                    take(&mut vs[..depth * width], &v[from]);
+                    &vs[..depth * width]
+                });
                 let q = strip.all(depth);
                 product::rows_times_tile(q, w, &self.atoms, tile);
-                for (x, wh) in xs.chunks_exact(width).zip(q.chunks_exact(width)) {
-                    cost += self.kind.cost(&x[..cols], &wh[..cols]);
+                for (i, (x, wh)) in xs.chunks_exact(width).zip(q.chunks_exact(width)).enumerate() {
+                    cost += self.kind.cost(&x[..cols], &wh[..cols], v.map(|v| &v[i * width..i * width + cols]));
                 }
-                self.kind.ratios(q, powers.all(depth), xs);
+                self.kind.ratios(q, powers.all(depth), xs, v);
                 strip.add(above, w, k, 1.0);
                 if !below.is_empty() {
                     powers.add(below, w, k, 1.0);
@@ -290,31 +332,30 @@ impl<'a> Factors<'a> {
         costs.collect::<Vec<f64>>().iter().sum()
     }
 
-    fn add_atoms_sparse(&self, into: &mut [f64], x: &SparseRows, w: &[f32]) -> f64 {
+    fn add_atoms_sparse(&self, into: &mut [f64], below: &mut [f64], x: &SparseRows, w: &[f32]) -> f64 {
         let k = self.turned.cols;
         let rows: Vec<(Vec<f32>, f64)> = (0..x.rows())
             .into_par_iter()
             .map(|i| {
-                let mut log = 0.0;
-                let row = self.ratios(x, i, &w[i * k..(i + 1) * k]).map(|(q, l)| {
-                    log += l;
+                let mut cost = 0.0;
+                let row = self.ratios(x, i, &w[i * k..(i + 1) * k]).map(|(q, c)| {
+                    cost += c;
                     q
                 });
-                (row.collect(), log)
+                (row.collect(), cost)
             })
             .collect();
-        let log: f64 = rows.iter().map(|r| r.1).sum();
-        let values: Vec<f32> = rows.into_iter().flat_map(|r| r.0).collect();
-        let q = SparseRows {
-            cols: x.cols,
-            indptr: Cow::Borrowed(&x.indptr),
-            indices: Cow::Borrowed(&x.indices),
-            values: values.into(),
-        };
-        product::add_transposed(into, &Rows::Sparse(q), w, k, 1.0);
-        // Where x is 0 only the sum of wH counts, and that needs no entry.
-        let whole: f64 = super::column_sums(w, k).iter().zip(&self.state.sums).map(|(w, h)| w * h).sum();
-        whole - log
+        let cost: f64 = rows.iter().map(|r| r.1).sum();
+        product::add_transposed(into, &Rows::Sparse(x.with(rows.into_iter().flat_map(|r| r.0).collect())), w, k, 1.0);
+        // Where nothing is stored only the sum of wH counts, and that needs no entry.
+        let used = super::column_sums(w, k);
+        let rest = self.kind.rest.unwrap_or(1.0);
+        if let Some(v) = &x.weights {
+            let over = v.iter().map(|v| v - rest).collect();
+            product::add_transposed(below, &Rows::Sparse(x.with(over)), w, k, 1.0);
+            below.par_chunks_mut(k).for_each(|b| b.iter_mut().zip(&used).for_each(|(b, w)| *b += f64::from(rest) * w));
+        }
+        f64::from(rest) * used.iter().zip(&self.state.sums).map(|(w, h)| w * h).sum::<f64>() + cost
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
 }
 
 /// Puts every row's first weights into the memo.
-fn start(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], width: usize) {
+pub(super) fn start(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], width: usize) {
     let k = how.k;
     if width == k {
         return init::weights(how, state, x, first, memo);
@@ -222,7 +222,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
 }
 
 /// h + β(h − last), nothing negative; empty if β is 0.
-fn extrapolated(h: &Mat, last: &Mat, beta: f32) -> Mat {
+pub(super) fn extrapolated(h: &Mat, last: &Mat, beta: f32) -> Mat {
     if beta == 0.0 {
         return Mat::default();
     }

@@ -47,6 +47,10 @@ pub struct NmfState {
     pub(super) sweeps: [usize; 2],
     /// Σ|projected gradient| of the first pass.
     pub(super) first_gradient: f64,
+    /// With weights of entries: the atoms of the last pass before they were extrapolated (d×k; empty if there are none), and how much steeper
+    /// than it is the curvature of the atoms is taken to be.
+    pub(super) last: Mat,
+    pub(super) damp: f64,
     /// Where NNDSVD takes a row's first weights from (d×k); empty for other starts, and after the first pass.
     pub(super) project: Mat,
 }
@@ -61,7 +65,7 @@ pub struct NmfStats {
     /// Divergences other than Kullback–Leibler: Σ w (k).
     pub(super) weight: Vec<f64>,
     /// In the first pass Σx², Σx and the constant part of the divergence, of scaled data; then the part of the divergence that
-    /// depends on wh, the number of entries, Σ|projected gradient| of the weights, and Σw (squared error) or the penalty of the
+    /// depends on wh (with weights of entries the squared error), the number of entries by what they count, Σ|projected gradient| of the weights, and Σw (squared error) or the penalty of the
     /// weights (divergence).
     pub(super) sums: [f64; 7],
 }
@@ -155,6 +159,8 @@ impl State for NmfState {
         bag.put_mat("h", &self.h);
         bag.put_mat("at", &self.at);
         bag.put_mat("project", &self.project);
+        bag.put_mat("last", &self.last);
+        bag.put_f64("damp", &[self.damp]);
         bag.put("pace", self.pace);
         bag.put("caution", self.caution);
         bag.put_f64("columns", &self.columns);
@@ -190,6 +196,8 @@ impl State for NmfState {
             likelihood: bag.f64("likelihood")?.first().copied(),
             project: bag.mat("project")?,
             at: bag.mat("at")?,
+            last: bag.mat("last")?,
+            damp: bag.f64("damp")?.first().copied().unwrap_or(1.0),
             pace: bag.get("pace")?,
             caution: bag.get("caution")?,
             columns: bag.f64("columns")?,

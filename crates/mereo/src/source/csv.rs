@@ -19,7 +19,7 @@ const PIECE: usize = 8 << 20;
 /// Opens a file whose name ends in `.csv` or `.tsv`.
 pub(super) fn open(input: Input, how: &Open) -> Result<Opened> {
     let tab = input.path().extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
-    let table = Table::new(input, if tab { b'\t' } else { b',' }, how.header)?;
+    let table = Table { missing: how.missing, ..Table::new(input, if tab { b'\t' } else { b',' }, how.header)? };
     let columns = table.names.clone();
     let budget = Budget::new(how.memory);
     // A number takes two bytes of text at least, four of memory.
@@ -49,6 +49,8 @@ struct Table {
     names: Option<Vec<String>>,
     /// Where the rows begin.
     first: Place,
+    /// An empty cell is a NaN.
+    missing: bool,
 }
 
 impl Table {
@@ -96,7 +98,7 @@ impl Table {
         let names = named.then(|| cells.iter().map(|c| shown(c)).collect());
         let cols = cells.len();
         let first = if named { place } else { start };
-        Ok(Self { input, separator, cols, names, first })
+        Ok(Self { input, separator, cols, names, first, missing: false })
     }
 
     /// All rows.
@@ -152,6 +154,7 @@ impl Table {
         let mut cell = |cell: &[u8]| {
             match number(cell) {
                 Ok(v) if n < out.len() => out[n] = v,
+                Err(Bad::Missing) if self.missing && n < out.len() => out[n] = f32::NAN,
                 Err(why) if n < out.len() && bad.is_none() => bad = Some((n, why, cell.to_vec())),
                 _ => {}
             }
@@ -184,8 +187,12 @@ impl Table {
         let place = format!("line {line}, column {}{name}", column + 1);
         let cell = shown(cell);
         self.input.error(match why {
-            Bad::Missing if cell.is_empty() => format!("{place} is empty; fill the number in or remove the line"),
-            Bad::Missing => format!("{place} is missing (`{cell}`); fill the number in or remove the line"),
+            Bad::Missing if cell.is_empty() => {
+                format!("{place} is empty; fill the number in, remove the line, or fit nmf with missing = nan")
+            }
+            Bad::Missing => {
+                format!("{place} is missing (`{cell}`); fill the number in, remove the line, or fit nmf with missing = nan")
+            }
             Bad::Range => format!("{place} is {cell}, beyond ±3.4e38, the range of 32-bit floats; rescale the column"),
             Bad::Text if self.cols == 1 && cell.contains([';', '\t', ',', ' ']) => {
                 let wanted = if self.separator == b'\t' { "tabs (.tsv)" } else { "commas (.csv)" };
@@ -253,7 +260,7 @@ impl Source for Stream {
         if data.len() != self.rows(block) * self.table.cols {
             return Err(self.table.input.error("changed while it was read; leave it alone and start again"));
         }
-        Ok(Rows::Dense(DenseRows { cols: self.table.cols, data: data.into() }))
+        Ok(Rows::Dense(DenseRows { cols: self.table.cols, data: data.into(), weights: None }))
     }
     fn streams(&self) -> bool {
         true

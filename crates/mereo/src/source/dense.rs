@@ -249,7 +249,7 @@ pub(super) fn stream(input: impl Into<Arc<Input>>, array: Array, budget: Budget)
 
 /// A matrix as a source of one block that owns it.
 pub(super) fn memory(m: Mat) -> Box<dyn Source + Send> {
-    Box::new(Memory::new(Rows::Dense(DenseRows { cols: m.cols, data: m.data.into() })))
+    Box::new(Memory::new(Rows::Dense(DenseRows { cols: m.cols, data: m.data.into(), weights: None })))
 }
 
 /// An array that stays in its file; blocks are read at their places.
@@ -273,7 +273,7 @@ impl Source for Stream {
     fn block(&self, block: usize) -> Result<Rows<'_>> {
         let from = block * self.step;
         let data = self.array.read(&self.input, from, from + self.rows(block))?;
-        Ok(Rows::Dense(DenseRows { cols: self.array.cols, data: data.into() }))
+        Ok(Rows::Dense(DenseRows { cols: self.array.cols, data: data.into(), weights: None }))
     }
     fn streams(&self) -> bool {
         true

@@ -163,7 +163,7 @@ impl Source for Folder {
     fn block(&self, block: usize) -> Result<Rows<'_>> {
         let from = block * self.step;
         let data = self.load(from, from + self.rows(block))?;
-        Ok(Rows::Dense(DenseRows { cols: self.cols(), data: data.into() }))
+        Ok(Rows::Dense(DenseRows { cols: self.cols(), data: data.into(), weights: None }))
     }
     fn streams(&self) -> bool {
         true

@@ -21,6 +21,8 @@ pub struct Open {
     pub variable: Option<String>,
     /// Folder of images: make each this (height, width).
     pub resize: Option<(usize, usize)>,
+    /// csv, tsv, parquet: an entry that is empty is a NaN, for methods that can do without some ([`Missing`](crate::Missing)), and no error.
+    pub missing: bool,
 }
 
 /// An opened file.

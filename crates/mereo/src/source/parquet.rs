@@ -48,7 +48,7 @@ pub(super) fn open(input: Input, how: &Open) -> Result<Opened> {
     }
     let (picked, list) = choose(&input, &metadata, how.column.as_deref())?;
     let names: Vec<String> = picked.iter().map(|&i| metadata.schema().field(i).name().clone()).collect();
-    let mut table = Table { input, metadata, starts, picked, names, list, cols: 0, before: 0 };
+    let mut table = Table { input, metadata, starts, picked, names, list, cols: 0, before: 0, nan: how.missing };
     table.cols = table.width()?;
     let columns = if list { None } else { Some(table.names.clone()) };
     let budget = Budget::new(how.memory);
@@ -201,6 +201,8 @@ struct Table {
     cols: usize,
     /// Columns of the whole table that lie before these.
     before: usize,
+    /// An entry that is missing is a NaN.
+    nan: bool,
 }
 
 impl Table {
@@ -229,13 +231,18 @@ impl Table {
         out.resize(from + rows * self.cols, 0.0);
         let mut column = Vec::new();
         for (c, array) in batch.columns().iter().enumerate() {
-            if let Some(r) = (array.null_count() > 0).then(|| (0..rows).find(|&r| array.is_null(r))).flatten() {
+            let gap = (array.null_count() > 0).then(|| (0..rows).find(|&r| array.is_null(r))).flatten();
+            if let Some(r) = gap.filter(|_| !self.nan) {
                 return Err(self.missing(first + r, self.before + c, &self.names[c]));
             }
             column.clear();
             numbers(array, &mut column).map_err(|(r, v)| too_large(self.input.path(), first + r, self.before + c, v))?;
             for (row, v) in out[from..].chunks_exact_mut(self.cols).zip(&column) {
                 row[c] = *v;
+            }
+            if gap.is_some() {
+                let rows = out[from..].chunks_exact_mut(self.cols).enumerate();
+                rows.filter(|(r, _)| array.is_null(*r)).for_each(|(_, row)| row[c] = f32::NAN);
             }
         }
         Ok(())
@@ -265,12 +272,15 @@ impl Table {
             }
         }
         let values = cells.values();
-        if values.null_count() > 0
-            && let Some(at) = (0..values.len()).find(|&i| values.is_null(i))
-        {
+        let gaps: Vec<usize> =
+            if values.null_count() > 0 { (0..values.len()).filter(|&i| values.is_null(i)).collect() } else { Vec::new() };
+        if let Some(at) = gaps.first().filter(|_| !self.nan) {
             return Err(self.missing(first + at / self.cols, at % self.cols, name));
         }
-        numbers(&values, out).map_err(|(at, v)| too_large(self.input.path(), first + at / self.cols, at % self.cols, v))
+        let from = out.len();
+        numbers(&values, out).map_err(|(at, v)| too_large(self.input.path(), first + at / self.cols, at % self.cols, v))?;
+        gaps.iter().for_each(|at| out[from + at] = f32::NAN);
+        Ok(())
     }
 }
 
@@ -415,7 +425,7 @@ impl Source for Stream {
         let mut data = Vec::with_capacity(self.rows(block) * self.table.cols);
         reading.take(&self.table, self.rows(block), &mut data)?;
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(reading);
-        Ok(Rows::Dense(DenseRows { cols: self.table.cols, data: data.into() }))
+        Ok(Rows::Dense(DenseRows { cols: self.table.cols, data: data.into(), weights: None }))
     }
     fn streams(&self) -> bool {
         true

@@ -122,7 +122,13 @@ pub(super) fn memory(m: Csr) -> Box<dyn Source + Send> {
 }
 
 fn owned(m: Csr) -> Rows<'static> {
-    Rows::Sparse(SparseRows { cols: m.cols, indptr: m.indptr.into(), indices: m.indices.into(), values: m.values.into() })
+    Rows::Sparse(SparseRows {
+        cols: m.cols,
+        indptr: m.indptr.into(),
+        indices: m.indices.into(),
+        values: m.values.into(),
+        weights: None,
+    })
 }
 
 /// Cuts rows into blocks of at most `most` rows and about `most` entries.

@@ -2,7 +2,7 @@
 
 use super::{Source, count};
 use crate::error::{Error, Result};
-use crate::mat::{DenseRows, Rows, SparseRows};
+use crate::mat::Rows;
 
 /// Chosen rows of a source, in their order. Blocks are those blocks of the source that hold a chosen row.
 ///
@@ -52,7 +52,7 @@ impl<'a> Subset<'a> {
         let held = if source.streams() {
             None
         } else {
-            Some(spans.iter().map(|s| Ok(pick(&source.block(s.block)?, &s.rows))).collect::<Result<_>>()?)
+            Some(spans.iter().map(|s| Ok(source.block(s.block)?.pick(&s.rows))).collect::<Result<_>>()?)
         };
         Ok(Self { source, spans, held })
     }
@@ -84,33 +84,10 @@ impl Source for Subset<'_> {
                 x.rows()
             )));
         }
-        Ok(pick(&x, &span.rows))
+        Ok(x.pick(&span.rows))
     }
     fn streams(&self) -> bool {
         self.source.streams()
-    }
-}
-
-/// A copy of some rows.
-fn pick(x: &Rows, rows: &[usize]) -> Rows<'static> {
-    match x {
-        Rows::Dense(x) => {
-            let mut data = Vec::with_capacity(rows.len() * x.cols);
-            for &r in rows {
-                data.extend_from_slice(x.row(r));
-            }
-            Rows::Dense(DenseRows { cols: x.cols, data: data.into() })
-        }
-        Rows::Sparse(x) => {
-            let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-            for &r in rows {
-                let (columns, v) = x.row(r);
-                indices.extend_from_slice(columns);
-                values.extend_from_slice(v);
-                indptr.push(indices.len() as u64);
-            }
-            Rows::Sparse(SparseRows { cols: x.cols, indptr: indptr.into(), indices: indices.into(), values: values.into() })
-        }
     }
 }
 

@@ -67,7 +67,7 @@ impl Frame<'_> {
         match x {
             Rows::Sparse(_) if !self.shift.is_empty() => {
                 let m = x.to_mat();
-                std::borrow::Cow::Owned(Rows::Dense(crate::mat::DenseRows { cols: m.cols, data: m.data.into() }))
+                std::borrow::Cow::Owned(Rows::Dense(crate::mat::DenseRows { cols: m.cols, data: m.data.into(), weights: None }))
             }
             _ => std::borrow::Cow::Borrowed(x),
         }

@@ -6,7 +6,7 @@
 use super::choice::{Choice, words};
 use crate::failure::{Failure, Result};
 use mereo::source::Open;
-use mereo::{Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
+use mereo::{Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,11 @@ pub trait Flags: Serialize + Sized {
     /// Files that are read for a parameter.
     fn inputs(&self) -> Vec<&Path> {
         Vec::new()
+    }
+
+    /// A file that says how much each entry of the data counts.
+    fn weights(&self) -> Option<&Path> {
+        None
     }
 }
 
@@ -140,6 +145,13 @@ pub struct NmfFlags {
     /// Let atoms, and the data, be negative (semi-NMF); codes stay at least 0.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Nmf::default().signed)]
     pub signed: bool,
+    /// Which entries of the data are unknown and have no influence: none (a NaN is an error), nan, or zeros (and nan), as in a table of ratings.
+    #[arg(long, value_parser = words::<Missing>(), default_value_t = Choice(Nmf::default().missing))]
+    pub missing: Choice<Missing>,
+    /// A file of how much each entry of the data counts, as many rows and columns, or one column: a weight for every row.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub weights: Option<PathBuf>,
     /// Passes over the data at most.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().max_passes)]
     pub max_passes: usize,
@@ -170,6 +182,7 @@ impl Flags for NmfFlags {
 
     fn method(&self) -> Result<Nmf> {
         let mut method = typed::<Nmf>(self)?;
+        method.weights = self.weights.is_some();
         if let Some(path) = &self.given {
             let atoms = mereo::source::open(path, &Open::default())?;
             method.given = Some(mereo::fold::collect(atoms.source.as_ref())?);
@@ -178,7 +191,11 @@ impl Flags for NmfFlags {
     }
 
     fn inputs(&self) -> Vec<&Path> {
-        self.given.iter().map(PathBuf::as_path).collect()
+        self.given.iter().chain(&self.weights).map(PathBuf::as_path).collect()
+    }
+
+    fn weights(&self) -> Option<&Path> {
+        self.weights.as_deref()
     }
 }
 

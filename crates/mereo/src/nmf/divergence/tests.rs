@@ -3,6 +3,7 @@
 use super::super::{Nmf, NmfInit, NmfLoss, NmfSolver};
 use crate::fold::{Fitted, Options, fit};
 use crate::mat::{Csr, Mat};
+use crate::missing::Missing;
 use crate::model::Model;
 use crate::nmf::NmfModel;
 use crate::rng::rng;
@@ -318,7 +319,7 @@ fn the_newton_steps_of_an_encoding_know_the_penalty() {
     // One atom of sum one: w is the root of l2·w² + (1 + l1)·w − Σx = 0.
     let parts = Mat::new(1, 4, vec![0.25; 4]).expect("atom");
     let (l1, l2) = (0.5f32, 0.125f32);
-    let model = NmfModel::new(parts, NmfLoss::KullbackLeibler, None, (vec![l1], vec![l2]), 0.0, (1e-6, 100));
+    let model = NmfModel::new(parts, NmfLoss::KullbackLeibler, None, (vec![l1], vec![l2]), 0.0, (1e-6, 100), Missing::None);
     let x = Mat::new(1, 4, vec![1.0, 5.0, 0.0, 2.0]).expect("row");
     let codes = model.encode(&x.view()).expect("encode").to_mat();
     let (b, c) = (1.0 + f64::from(l1), 8.0);

@@ -59,6 +59,7 @@ impl Columns {
                 list: false,
                 cols: group.len(),
                 before: group.start,
+                nan: table.nan,
             };
             let mut reading = Reading::new(&part, 0, rows)?;
             let mut data = Vec::new();
@@ -102,7 +103,7 @@ impl Source for Columns {
                 row[group.clone()].iter_mut().zip(part).for_each(|(to, b)| *to = f32::from_ne_bytes(*b));
             }
         }
-        Ok(Rows::Dense(DenseRows { cols: self.cols, data: data.into() }))
+        Ok(Rows::Dense(DenseRows { cols: self.cols, data: data.into(), weights: None }))
     }
     fn streams(&self) -> bool {
         true
