@@ -19,6 +19,7 @@ use rayon::prelude::*;
 
 mod gram;
 mod krylov;
+pub(crate) mod product;
 mod triangle;
 pub use gram::{Frame, add_gram, add_gram_times, mirror};
 pub use krylov::{Krylov, Ritz, eigh_top, svd_top};

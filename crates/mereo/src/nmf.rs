@@ -54,6 +54,7 @@
 
 use crate::error::{Error, Result};
 use crate::fold::{Memo, Method, Plan, Progress, Shape};
+use crate::linalg::product;
 use crate::mat::{Mat, Rows};
 use crate::missing::Missing;
 use crate::source;
@@ -74,7 +75,6 @@ mod model;
 mod multiplicative;
 mod newton;
 mod pace;
-mod product;
 mod separable;
 mod sparseness;
 mod squared;

@@ -27,6 +27,7 @@
 
 use crate::error::{Error, Result};
 use crate::fold::{Method, Plan, Progress, Shape, State, Stats};
+use crate::linalg::product::{self, Packed};
 use crate::linalg::{self, Frame, Krylov};
 use crate::mat::{Mat, Rows};
 use crate::model::{Codes, Known, Model, check_width};
@@ -395,13 +396,15 @@ impl Model for PcaModel {
         let mut z = match x {
             Rows::Sparse(_) => linalg::rows_times_t(x, &self.axes),
             Rows::Dense(x) => {
+                // What a row becomes depends on that row alone.
+                let axes = Packed::new(&self.axes.transpose().data, k);
                 let mut z = Mat::zeros(n, k);
                 z.data.par_chunks_mut(linalg::PANEL * k).zip(x.data.par_chunks(linalg::PANEL * d)).for_each(|(z, x)| {
                     let mut y = x.to_vec();
                     for row in y.chunks_exact_mut(d) {
                         row.iter_mut().zip(&self.mean).for_each(|(v, m)| *v -= m);
                     }
-                    linalg::mul_nt(z, &y, &self.axes.data, (x.len() / d, d, k), linalg::Into::Replace);
+                    product::rows_times(z, &Rows::dense(d, &y), &axes);
                 });
                 z
             }

@@ -1,4 +1,4 @@
-//! The two products of a pass, X·Hᵀ and XᵀW, with few columns and a fixed order of addition.
+//! The two products of a factorisation, X·Hᵀ and XᵀW, with few columns and a fixed order of addition.
 //!
 //! General products choose their blocking by shape, so a row's result can depend on its neighbours. Here every number is a
 //! sum in one order, in runs of [`DEPTH`]: a row gives the same bits alone, in any block, on any number of threads. Runs
@@ -9,19 +9,19 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Terms that are added in f32 before their sum moves on.
-pub(super) const DEPTH: usize = 256;
+pub(crate) const DEPTH: usize = 256;
 /// Columns of a row that are added in f32 before their sum moves on.
 const RUN: usize = 512;
 /// Rows of a register tile: with four registers a row, 24 sums in flight.
 const M: usize = 6;
 /// Columns of a packed tile: four registers of AVX-512.
-pub(super) const TILE: usize = 64;
+pub(crate) const TILE: usize = 64;
 /// Columns are padded to a whole register.
 const PAD: usize = 16;
 
 /// The right factor of a product (rows × cols), in tiles of 64 columns, padded and aligned to whole cache lines.
 #[derive(Debug)]
-pub(super) struct Packed {
+pub(crate) struct Packed {
     pub rows: usize,
     pub cols: usize,
     data: Aligned,
@@ -77,7 +77,7 @@ impl Packed {
 }
 
 /// out (n × b.cols) ← x (n×d) · b (d × b.cols), on this thread. What a row becomes depends on that row alone.
-pub(super) fn rows_times(out: &mut [f32], x: &Rows, b: &Packed) {
+pub(crate) fn rows_times(out: &mut [f32], x: &Rows, b: &Packed) {
     match x {
         Rows::Dense(x) => {
             if out.is_empty() {
@@ -91,7 +91,7 @@ pub(super) fn rows_times(out: &mut [f32], x: &Rows, b: &Packed) {
 }
 
 /// into (d×k, f64) += scale · xᵀ·w, with x (n×d) and w (n×k). Rows are added in runs of [`DEPTH`] from the first on.
-pub(super) fn add_transposed(into: &mut [f64], x: &Rows, w: &[f32], k: usize, scale: f64) {
+pub(crate) fn add_transposed(into: &mut [f64], x: &Rows, w: &[f32], k: usize, scale: f64) {
     let d = x.cols();
     if into.is_empty() || w.is_empty() {
         return;
@@ -141,7 +141,7 @@ pub(super) fn add_transposed(into: &mut [f64], x: &Rows, w: &[f32], k: usize, sc
 }
 
 /// into (k×k, f64) += wᵀ·w of w (n×k), in spans of rows that threads share and that are added in order.
-pub(super) fn add_gram(into: &mut [f64], w: &[f32], k: usize) {
+pub(crate) fn add_gram(into: &mut [f64], w: &[f32], k: usize) {
     const SPAN: usize = 8 * DEPTH;
     let parts = w.par_chunks(SPAN * k).map(|w| {
         let mut part = vec![0f64; k * k];
@@ -221,7 +221,7 @@ impl Scatter<'_> {
 }
 
 /// Up to [`DEPTH`] rows of up to [`TILE`] columns, copied together so that the sums over them find everything near.
-pub(super) struct Strip {
+pub(crate) struct Strip {
     cols: usize,
     width: usize,
     depth: usize,
@@ -312,7 +312,7 @@ impl WithSimd for Transposed<'_> {
 
 /// One tile of columns: out (n × width) ← x (n × b.rows, dense) · those columns of `b`, on this thread; the width is that
 /// of a [`Strip`] of as many columns.
-pub(super) fn rows_times_tile(out: &mut [f32], x: &[f32], b: &Packed, tile: usize) {
+pub(crate) fn rows_times_tile(out: &mut [f32], x: &[f32], b: &Packed, tile: usize) {
     out.fill(0.0);
     Arch::new().dispatch(Dense { out, x, b, tiles: tile..tile + 1, padded: true });
 }
