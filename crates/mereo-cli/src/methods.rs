@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use mereo::compare::Facts;
 use mereo::fold::{self, Method, Options, Pass, Plan, Stop};
 use mereo::source::Source;
-use mereo::{Mat, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq};
+use mereo::{Mat, Missing, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -46,6 +46,8 @@ pub struct Ask<'a> {
     pub max_passes: Option<usize>,
     /// Atoms of an earlier fit to go on from for a few passes; methods that can't, start anew.
     pub warm: Option<&'a Mat>,
+    /// Some entries are NaN, and unknown; of [`Choice::masks`].
+    pub missing: bool,
 }
 
 impl Choice {
@@ -63,9 +65,15 @@ impl Choice {
         }
     }
 
+    /// Whether it can do without some entries.
+    pub fn masks(self) -> bool {
+        matches!(self, Self::Nmf | Self::NmfMu | Self::NmfMuKl)
+    }
+
     /// The NMF that it stands for, if it is one.
     pub fn nmf(self, ask: &Ask) -> Option<Nmf> {
-        let own = Nmf { k: ask.k, seed: ask.seed, ..Nmf::default() };
+        let missing = if ask.missing { Missing::Nan } else { Missing::None };
+        let own = Nmf { k: ask.k, seed: ask.seed, missing, ..Nmf::default() };
         let cold = match self {
             Self::Nmf => own,
             Self::NmfMu => Nmf { solver: NmfSolver::Mu, ..own },

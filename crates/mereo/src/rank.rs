@@ -10,7 +10,8 @@
 //! - **Rows**: the error on a fifth of the rows that the fit never saw. It tells how well atoms generalise, but also falls with k for
 //!   long, since each new row is encoded with all its numbers in sight.
 //!
-//! Hidden entries are imputed: filled from the means of their row and column, fitted, filled with the reconstruction, and fitted again from
+//! A method that can do without some entries ([`Ask::missing`]) is given NaN in place of what is hidden. For any other, hidden entries are
+//! imputed: filled from the means of their row and column, fitted, filled with the reconstruction, and fitted again from
 //! the atoms so far, until they stand still; first with few atoms, then with twice as many, up to k. That is the
 //! expectation-maximisation answer to missing entries, and needs nothing of a method but fit, encode and decode: a method
 //! is seen only through a closure. Far too many atoms reproduce what they were filled with, and so keep
@@ -22,6 +23,7 @@ use crate::error::Error;
 use crate::fold::stream;
 use crate::mat::Mat;
 use crate::measure;
+use crate::missing::Missing;
 use crate::model::{Codes, Model};
 use crate::rng::rng;
 use crate::source::Memory;
@@ -45,7 +47,7 @@ const PARTS: usize = 5;
 const CONSENSUS: usize = 300;
 
 /// What a fit is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Ask<'a> {
     /// Number of atoms.
     pub k: usize,
@@ -55,6 +57,8 @@ pub struct Ask<'a> {
     pub passes: Option<usize>,
     /// Atoms of an earlier fit of nearly the same rows, from which a few passes do. It may be ignored.
     pub warm: Option<&'a Mat>,
+    /// Some entries of the rows are NaN, and unknown: the fit and the codes of its model must not depend on them.
+    pub missing: bool,
 }
 
 /// How thoroughly numbers of atoms are tried.
@@ -66,11 +70,13 @@ pub struct How {
     pub seeds: usize,
     /// Seed of what is hidden and of the first start.
     pub seed: u64,
+    /// Whether the method can do without some entries, so that nothing need be imputed.
+    pub masked: bool,
 }
 
 impl Default for How {
     fn default() -> Self {
-        Self { folds: 3, seeds: 3, seed: 0 }
+        Self { folds: 3, seeds: 3, seed: 0, masked: false }
     }
 }
 
@@ -155,7 +161,7 @@ pub fn tried<E: From<Error>>(
     let some = x.view().every(x.rows.div_ceil(CONSENSUS));
     for s in 0..how.seeds {
         let from = Instant::now();
-        let model = fit(x, &Ask { k, seed: how.seed + s as u64, passes: None, warm: None })?;
+        let model = fit(x, &Ask { k, seed: how.seed + s as u64, ..Ask::default() })?;
         fits += from.elapsed().as_secs_f64() / how.seeds as f64;
         if s == 0 {
             train = measure::errors(model.as_ref(), &Memory::from(x))?.rmse;
@@ -165,11 +171,12 @@ pub fn tried<E: From<Error>>(
     }
     let (mut scattered, mut block) = (Vec::new(), Vec::new());
     for fold in 0..how.folds {
+        let hidden = if how.masked { masked } else { imputed };
         scattered.push(hidden(x, &entries(x, how.seed, fold), k, how.seed, &mut fit)?);
         block.push(hidden(x, &corner(x, how.seed, fold), k, how.seed, &mut fit)?);
     }
     let (seen, unseen) = sides(x, how.seed);
-    let model = fit(&seen, &Ask { k, seed: how.seed, passes: None, warm: None })?;
+    let model = fit(&seen, &Ask { k, seed: how.seed, ..Ask::default() })?;
     Ok(Tried {
         k,
         scattered,
@@ -282,19 +289,37 @@ fn sides(x: &Mat, seed: u64) -> (Mat, Mat) {
     out
 }
 
-/// RMSE on hidden entries.
-fn hidden<E: From<Error>>(
-    x: &Mat,
-    places: &[usize],
-    k: usize,
-    seed: u64,
-    fit: &mut impl FnMut(&Mat, &Ask) -> Result<Box<dyn Model>, E>,
-) -> Result<f64, E> {
-    let mut filled = x.clone();
-    fill(&mut filled, places);
+/// A method, as it is seen here.
+type Fit<'a, E> = &'a mut dyn FnMut(&Mat, &Ask) -> Result<Box<dyn Model>, E>;
+
+/// The rows with NaN in these places.
+fn torn(x: &Mat, places: &[usize]) -> Mat {
+    let mut torn = x.clone();
+    places.iter().for_each(|&at| torn.data[at] = f32::NAN);
+    torn
+}
+
+/// RMSE of what is put in the place of hidden entries.
+fn off(x: &Mat, back: &Mat, places: &[usize]) -> f64 {
+    let square: f64 = places.iter().map(|&at| f64::from(back.data[at] - x.data[at]).powi(2)).sum();
+    (square / places.len().max(1) as f64).sqrt()
+}
+
+/// RMSE on hidden entries, of a fit that does without them.
+fn masked<E: From<Error>>(x: &Mat, places: &[usize], k: usize, seed: u64, fit: Fit<E>) -> Result<f64, E> {
+    let torn = torn(x, places);
+    let model = fit(&torn, &Ask { k, seed, missing: true, ..Ask::default() })?;
+    let back = model.decode(&model.encode(&torn.view())?)?;
+    Ok(off(x, &back, places))
+}
+
+/// RMSE on hidden entries, filled in round by round.
+fn imputed<E: From<Error>>(x: &Mat, places: &[usize], k: usize, seed: u64, fit: Fit<E>) -> Result<f64, E> {
+    let torn = torn(x, places);
+    let mut filled = Missing::Nan.weigh(&torn.view()).filled();
     for step in ladder(k) {
         let rounds = if step == k { ROUNDS } else { BEFORE };
-        let mut model = fit(&filled, &Ask { k: step, seed, passes: Some(FIRST), warm: None })?;
+        let mut model = fit(&filled, &Ask { k: step, seed, passes: Some(FIRST), ..Ask::default() })?;
         for round in 1..=rounds {
             let back = model.decode(&model.encode(&filled.view())?)?;
             let (mut moved, mut size) = (0.0, 0.0);
@@ -307,12 +332,11 @@ fn hidden<E: From<Error>>(
             if moved <= STILL * STILL * size || round == rounds {
                 break;
             }
-            let next = fit(&filled, &Ask { k: step, seed, passes: None, warm: Some(model.atoms()) })?;
+            let next = fit(&filled, &Ask { k: step, seed, warm: Some(model.atoms()), ..Ask::default() })?;
             model = next;
         }
     }
-    let square: f64 = places.iter().map(|&at| f64::from(filled.data[at] - x.data[at]).powi(2)).sum();
-    Ok((square / places.len().max(1) as f64).sqrt())
+    Ok(off(x, &filled, places))
 }
 
 /// k and its halves, rising from 1 or more.
@@ -320,35 +344,6 @@ fn ladder(k: usize) -> Vec<usize> {
     let mut steps: Vec<usize> = std::iter::successors(Some(k), |k| Some(k / 2)).take_while(|k| *k > 0).collect();
     steps.reverse();
     steps
-}
-
-/// Puts what the means of their rows and columns suggest in the place of entries: their product over the mean of all where nothing is
-/// negative, else their sum less it.
-fn fill(x: &mut Mat, places: &[usize]) {
-    let d = x.cols;
-    let (mut rows, mut cols, mut all) = (vec![(0.0, 0.0); x.rows], vec![(0.0, 0.0); d], (0.0, 0.0));
-    let mut known = vec![true; x.data.len()];
-    places.iter().for_each(|&at| known[at] = false);
-    let mut signed = false;
-    for (at, &v) in x.data.iter().enumerate().filter(|(at, _)| known[*at]) {
-        signed |= v < 0.0;
-        for sum in [&mut rows[at / d], &mut cols[at % d], &mut all] {
-            sum.0 += f64::from(v);
-            sum.1 += 1.0;
-        }
-    }
-    let mean = |(sum, count): (f64, f64), other: f64| if count > 0.0 { sum / count } else { other };
-    let whole = mean(all, 0.0);
-    for &at in places {
-        let (row, col) = (mean(rows[at / d], whole), mean(cols[at % d], whole));
-        x.data[at] = if signed {
-            row + col - whole
-        } else if whole > 0.0 {
-            row * col / whole
-        } else {
-            0.0
-        } as f32;
-    }
 }
 
 /// The atom with the largest |code| of each row.
@@ -436,6 +431,7 @@ mod tests {
     fn nmf(x: &Mat, ask: &Ask) -> crate::Result<Box<dyn Model>> {
         let own = Nmf { k: ask.k, seed: ask.seed, ..Nmf::default() };
         let how = match ask.warm {
+            None if ask.missing => Nmf { missing: Missing::Nan, ..own },
             Some(h) => Nmf {
                 solver: NmfSolver::Cd,
                 init: NmfInit::Given,
@@ -450,7 +446,8 @@ mod tests {
     }
 
     fn ranked(x: &Mat, ks: &[usize]) -> (Vec<Tried>, Recommendation) {
-        let tried: Vec<Tried> = ks.iter().map(|&k| tried(x, k, &How::default(), nmf).expect("tried")).collect();
+        let how = How { masked: true, ..How::default() };
+        let tried: Vec<Tried> = ks.iter().map(|&k| tried(x, k, &how, nmf).expect("tried")).collect();
         let said = recommend(&tried).expect("a recommendation");
         (tried, said)
     }
@@ -487,7 +484,7 @@ mod tests {
         // The fits see the same rows whatever was hidden, so a change of what is hidden changes the error only.
         let seen = |x: &Mat| {
             let mut all = Vec::new();
-            let _ = hidden(x, &block, 3, 0, &mut |x: &Mat, ask: &Ask| {
+            let _ = imputed(x, &block, 3, 0, &mut |x: &Mat, ask: &Ask| {
                 all.push(x.clone());
                 nmf(x, ask)
             });
@@ -496,6 +493,25 @@ mod tests {
         let mut other = made.clone();
         block.iter().for_each(|&at| other.data[at] += 5.0);
         assert_eq!(seen(&made), seen(&other));
+        // Where nothing is imputed they are NaN.
+        let _ = masked(&made, &block, 3, 0, &mut |x: &Mat, ask: &Ask| {
+            let gaps: Vec<usize> = (0..x.data.len()).filter(|&at| x.data[at].is_nan()).collect();
+            assert!(ask.missing && gaps == block);
+            nmf(x, ask)
+        });
+    }
+
+    #[test]
+    fn imputation_finds_what_masks_find() {
+        let made = synth::parts(200, 5, 12, 3).expect("parts").data;
+        for k in [3, 5] {
+            let [a, b] = [false, true].map(|masked| {
+                let t = tried(&made, k, &How { masked, ..How::default() }, nmf).expect("tried");
+                (mean(&t.scattered), mean(&t.block))
+            });
+            assert!((a.0 / b.0 - 1.0).abs() < 0.15, "scattered at {k}: {a:?} {b:?}");
+            assert!((a.1 / b.1 - 1.0).abs() < 0.3, "blocks at {k}: {a:?} {b:?}");
+        }
     }
 
     #[test]

@@ -54,8 +54,8 @@ Examples:
   mereo rank faces --k 8..128 --prep lee-seung   faces, prepared as in Lee and Seung 1999
   mereo rank counts.npz --method nmf-mu-kl       counts, by divergence
 
-Held-out entries are imputed: filled from the means of their row and column, then by one fit after the other, until they stand
-still. That takes the rows as a dense matrix in memory.";
+The fits of nmf, nmf-mu and nmf-mu-kl do without held-out entries. For the other methods they are imputed: filled from the means of their row
+and column, then by one fit after the other, until they stand still. All of it takes the rows as a dense matrix in memory.";
 
 /// One number, or a range of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,7 +98,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     subject::check(&args.output, &args.subject.data)?;
     let opened = args.subject.open(args.rows, global)?;
     let x = opened.prepared(&args.prep)?.to_mat();
-    let how = How { folds: args.folds, seeds: args.seeds, seed: args.subject.seed };
+    let how = How { folds: args.folds, seeds: args.seeds, seed: args.subject.seed, masked: args.method.masks() };
     how.check()?;
     let least = x.rows.min(x.cols);
     let ks = if args.k.is_empty() {
@@ -114,7 +114,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     for (i, &k) in ks.iter().enumerate() {
         let bar = Progress::new(&format!("{} with {k} atoms ({} of {})", args.method.label(), i + 1, ks.len()), global);
         let one = rank::tried(&x, k, &how, |x: &Mat, ask: &rank::Ask| -> Result<Box<dyn Model>> {
-            let ask = Ask { k: ask.k, seed: ask.seed, max_passes: ask.passes, warm: ask.warm };
+            let ask = Ask { k: ask.k, seed: ask.seed, max_passes: ask.passes, warm: ask.warm, missing: ask.missing };
             Ok(runner.choice(args.method, &ask, &Memory::from(x))?.0)
         });
         bar.clear();
@@ -127,8 +127,10 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         facts: vec![
             opened.line(&args.prep),
             format!(
-                "{} folds of held-out entries · {} seeds · held-out entries are imputed by repeated fits",
-                args.folds, args.seeds
+                "{} folds of held-out entries · {} seeds · held-out entries are {}",
+                args.folds,
+                args.seeds,
+                if how.masked { "unknown to the fits" } else { "imputed by repeated fits" }
             ),
         ],
         summary: vec![said.reason.clone()],
