@@ -85,6 +85,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// The same for rows of which such entries are unknown.
+    pub fn with(&self, missing: mereo::Missing) -> Self {
+        Self { missing: missing != mereo::Missing::None, ..self.clone() }
+    }
+
     /// The same for the library.
     pub fn how(&self) -> mereo::source::Open {
         mereo::source::Open {

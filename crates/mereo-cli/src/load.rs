@@ -101,8 +101,7 @@ pub fn model_and_data(from: &ModelAndData, output: Option<&Path>, global: &Globa
         output::check(path, &inputs)?;
     }
     let bundle = model(&from.model)?;
-    let missing = bundle.model.missing() != Missing::None;
-    let data = open(&from.data, &Reading { missing, ..from.reading.clone() })?;
+    let data = open(&from.data, &from.reading.with(bundle.model.missing()))?;
     stop::on_request("stopping at the next block", global.quiet);
     Ok((bundle, data))
 }

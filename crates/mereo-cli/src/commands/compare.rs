@@ -214,7 +214,7 @@ impl Planned {
 }
 
 fn ask(k: usize, args: &Args) -> Ask<'static> {
-    Ask { k, seed: args.seed, max_passes: args.max_passes, warm: None }
+    Ask { k, seed: args.seed, max_passes: args.max_passes, ..Ask::default() }
 }
 
 /// What a report says of the data.

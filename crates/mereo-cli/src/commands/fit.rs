@@ -11,7 +11,6 @@ use crate::split::{self, HeldOut, Portion};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
 use flags::{Flags, NmfFlags, PcaFlags, VqFlags};
-use mereo::Missing;
 use mereo::bundle::{About, Bundle};
 use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop};
 use mereo::measure::{self, Errors};
@@ -110,8 +109,7 @@ where
         let asked = &self.common;
         let method = self.flags.method()?;
         let checkpoint = self.claim(&method)?;
-        let missing = method.missing().is_some_and(|m| m != Missing::None);
-        let data = load::open(&asked.data, &Reading { missing, ..self.reading.clone() })?;
+        let data = load::open(&asked.data, &self.reading.with(method.missing().unwrap_or_default()))?;
         let cancel = stop::on_request("stopping at the next block", global.quiet);
         let started = Instant::now();
         let mut bar = Progress::new(&format!("reading {}", data.name), global);

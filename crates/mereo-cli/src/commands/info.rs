@@ -74,7 +74,7 @@ fn checkpoint(path: &Path, bag: &Bag, global: &Global) -> Result<()> {
 }
 
 fn data(args: &Args, global: &Global) -> Result<()> {
-    let data = load::open(&args.file, &args.reading)?;
+    let data = load::open(&args.file, &args.reading.with(mereo::Missing::Nan))?;
     let seen = look(data.source.as_ref())?;
     if global.json {
         return show::json(&json!({

@@ -66,7 +66,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let on = match &args.data {
         None => None,
         Some(data) => {
-            let data = load::open(data, &args.reading)?;
+            let data = load::open(data, &args.reading.with(bundle.model.missing()))?;
             stop::on_request("stopping at the next block", global.quiet);
             let source = Stoppable::new(data.source.as_ref());
             Some(observe(&bundle, &source, data.name, args.reading.memory).map_err(|e| stop::or(e, "nothing was measured"))?)
