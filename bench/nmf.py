@@ -119,6 +119,7 @@ CASES = {
     "tfidf-50": (tfidf, 50, "nndsvda", "squared", 1000, 6),
     "tfidf-200": (tfidf, 200, "nndsvda", "squared", 100, 6),
     "digits-16": (digits, 16, "nndsvda", "squared", 1000, 1),
+    "counts-10": (lambda: counts(2000, 2000, 20), 10, "nndsvda", "squared", 500, None),
     "digits-16-kl": (digits, 16, "nndsvda", "kullback-leibler", 1000, None),
     "orl-36-kl": (orl, 36, "nndsvda", "kullback-leibler", 1000, 10),
     "counts-50-kl": (counts, 50, "random", "kullback-leibler", 500, 10),
@@ -171,9 +172,10 @@ def theirs(x, k, init, loss, limit):
         w, h, _ = non_negative_factorization(x, W=w, H=h, n_components=k, init="custom", max_iter=step, **(how | {"tol": 0}))
         pieces.pause()
         done += step
-    # Beginning anew costs something, which the whole fit does not pay.
-    share = min(1, clock.wall / pieces.wall)
-    return clock, m.n_iter_, final, [(s * share, v) for s, v in curve]
+    # Beginning anew costs something, which the whole fit does not pay: the pieces after the start may take no longer than it did.
+    start = min(curve[0][0], clock.wall)
+    share = min(1, (clock.wall - start) / max(pieces.wall - start, 1e-9))
+    return clock, m.n_iter_, final, [(start + max(0, s - start) * share, v) for s, v in curve]
 
 
 class Mereo:
@@ -268,11 +270,12 @@ def run(name, binary, repeats, rate, minibatch):
         child = Mereo(binary, x, pathlib.Path(folder))
         nmf = {"k": k, "init": init, "loss": loss, "max_passes": 5 * limit, "tol": 0.0}
         for what, share in (("within 1 %", 1.01), ("within 0.1 %", 1.001), ("as low", 1.0)):
-            runs = [child.fit(nmf, back(final * share)) for _ in range(repeats)]
-            runs.sort(key=lambda r: r["seconds"])
-            r = runs[len(runs) // 2]
-            end = mine(r["curve"][-1][1])
+            runs = [child.fit(nmf, back(final * share))]
+            end = mine(runs[0]["curve"][-1][1])
+            # The same every time, so what isn't reached isn't tried again.
             reached = end <= final * share * (1 + 1e-9)
+            runs += [child.fit(nmf, back(final * share)) for _ in range(repeats - 1 if reached else 0)]
+            r = sorted(runs, key=lambda r: r["seconds"])[len(runs) // 2]
             ratio, along = seconds / r["seconds"], first(curve, final * share) / r["seconds"]
             word = f"{ratio:6.1f} times sooner ({along:.1f} along its curve)" if reached else "NOT REACHED"
             print(f"  mereo {what:12}{r['seconds']:8.3f} s  cpu {r['cpu']:8.3f} s  {len(r['curve']):5d} passes  at {end:.6g}  {word}")
@@ -284,7 +287,7 @@ def run(name, binary, repeats, rate, minibatch):
         r = child.fit(nmf | {"max_passes": longer}, 0.0) if longer > len(r["curve"]) else r
         child.close()
     curve = [(s, mine(v)) for s, v in r["curve"]]
-    fits["mereo"] = {"seconds": r["seconds"], "cpu": r["cpu"], "passes": len(curve), "note": " (going on)", "curve": curve}
+    fits["mereo"] = {"seconds": r["seconds"], "cpu": r["cpu"], "passes": len(curve), "note": " (its limit)" if len(curve) >= 5 * limit else " (going on)", "curve": curve}
     report("mereo", fits["mereo"], final)
     speed = {}
     if loss == "squared":
@@ -307,7 +310,7 @@ def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     args.add_argument("--repeats", type=int, default=3)
-    args.add_argument("--quick", action="store_true", help="three small cases, one of each")
+    args.add_argument("--quick", action="store_true", help="the three smallest cases: tries the script")
     args.add_argument("--minibatch", action="store_true", help="MiniBatchNMF may take more than a minute")
     args.add_argument("--plot", type=pathlib.Path, metavar="FOLDER", help="a picture of each case's curves (needs matplotlib)")
     args.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all curves and numbers")
@@ -318,11 +321,14 @@ def main():
         build = ["cargo", "build", "--release", "-p", "mereo", "--example", "bench_nmf", "--message-format=json"]
         told = subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         binary = [m["executable"] for m in map(json.loads, told) if m.get("executable")][-1]
-    cases = ["orl-16", "digits-16", "digits-16-kl"] if args.quick else args.cases
+    cases = ["digits-16", "digits-16-kl", "counts-10"] if args.quick else args.cases
     rate = product_rate()
     head = {"scikit-learn": sklearn.__version__, "numpy": np.__version__, "nimfa": nmf_peers.version(), "threads": int(THREADS)}
     print(", ".join(f"{what} {number}" for what, number in head.items()) + f"; load {os.getloadavg()[0]:.1f} before")
     print(f"product rate: {rate:.1f} GFLOP/s (f32, 4096 x 4096 x 4096, NumPy, best of 3)")
+    stand_ins = [folder for folder in ("olivetti", "lfw", "text_counts") if not (DATA / folder).is_dir()]
+    if stand_ins:
+        print(f"generated data in place of: {', '.join(stand_ins)}")
     if nmf_peers.PATCHED:
         print("nimfa needs numpy.mat, which NumPy 2 no longer has: it is put back as numpy.asmatrix")
     told, missed = head | {"product_rate_gflops": rate, "cases": {}}, []
