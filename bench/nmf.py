@@ -119,7 +119,7 @@ CASES = {
     "tfidf-50": (tfidf, 50, "nndsvda", "squared", 1000, 6),
     "tfidf-200": (tfidf, 200, "nndsvda", "squared", 100, 6),
     "digits-16": (digits, 16, "nndsvda", "squared", 1000, 1),
-    "counts-10": (lambda: counts(2000, 2000, 20), 10, "nndsvda", "squared", 500, None),
+    "counts-10": (lambda: counts(2000, 2000, 20), 10, "nndsvda", "squared", 250, None),
     "digits-16-kl": (digits, 16, "nndsvda", "kullback-leibler", 1000, None),
     "orl-36-kl": (orl, 36, "nndsvda", "kullback-leibler", 1000, 10),
     "counts-50-kl": (counts, 50, "random", "kullback-leibler", 500, 10),
@@ -245,7 +245,8 @@ def report(who, peer, final):
     end, near = peer["curve"][-1][1], first(peer["curve"], 1.01 * final)
     when = f"within 1 % after {near:.3g} s" if near == near else "never within 1 %"
     off = f"{abs(end / final - 1):.3%} {'above' if end > final else 'below'} scikit-learn, " if who != "scikit-learn" else ""
-    print(f"  {who:18}{peer['seconds']:8.3f} s  cpu {peer['cpu']:8.3f} s  {peer['passes']:5d} passes{peer['note']}  at {end:.6g}  {off}{when}", flush=True)
+    took = f"{peer['seconds']:8.3f} s  cpu {peer['cpu']:8.3f} s  {peer['passes']:5d} passes{peer['note']}"
+    print(f"  {who:18}{took}  at {end:.6g}  {off}{when}", flush=True)
 
 
 def run(name, binary, repeats, rate, minibatch):
@@ -287,7 +288,8 @@ def run(name, binary, repeats, rate, minibatch):
         r = child.fit(nmf | {"max_passes": longer}, 0.0) if longer > len(r["curve"]) else r
         child.close()
     curve = [(s, mine(v)) for s, v in r["curve"]]
-    fits["mereo"] = {"seconds": r["seconds"], "cpu": r["cpu"], "passes": len(curve), "note": " (its limit)" if len(curve) >= 5 * limit else " (going on)", "curve": curve}
+    note = " (its limit)" if len(curve) >= 5 * limit else " (going on)"
+    fits["mereo"] = {"seconds": r["seconds"], "cpu": r["cpu"], "passes": len(curve), "note": note, "curve": curve}
     report("mereo", fits["mereo"], final)
     speed = {}
     if loss == "squared":

@@ -123,7 +123,8 @@ def plot(path, case):
         if level > lowest:
             axes.axhline(level, color="grey", linewidth=1, linestyle=":")
             axes.annotate(what, (0, level), (4, 2), xycoords=("axes fraction", "data"), textcoords="offset points", color="dimgrey", fontsize=8)
-    axes.set(xscale="log", yscale="log", xlabel="seconds, start included", ylabel="objective / best objective found - 1", ylim=(lowest, None), title=case["title"])
+    axes.set(xscale="log", yscale="log", ylim=(lowest, None), title=case["title"])
+    axes.set(xlabel="seconds, start included", ylabel="objective / best objective found - 1")
     axes.grid(alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
