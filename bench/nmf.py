@@ -1,22 +1,27 @@
 #!/usr/bin/env python3
-"""NMF of mereo beside scikit-learn's: same arrays, k, kind of start and number of threads, in one run; starts are timed on both sides.
+"""NMF of mereo beside scikit-learn's and nimfa's: same arrays, k, kind of start and number of threads, in one run; all starts are timed.
 
-    pip install numpy scipy scikit-learn
-    python bench/nmf.py [--cases orl-16 orl-36 ...] [--quick]
+    pip install numpy scipy scikit-learn        # and, if wanted: nimfa matplotlib
+    python bench/nmf.py [--cases orl-16 orl-36 ...] [--quick] [--plot FOLDER] [--json FILE]
 
 scikit-learn fits until its own tolerance of 1e-4 (or its limit of passes, which is said). mereo's default solver then fits until its
-objective is within 0.1 % of that (or below), and until it is as low. Both are also timed to within 1 %. The relative Frobenius error of
-both is computed here in float64, from the factors for scikit-learn, and for mereo from the loss that it reports.
+objective is within 0.1 % of that (or below), and until it is as low. Both are also timed to within 1 %. The relative Frobenius error, or
+the divergence, is computed here in float64 from the factors of the peers, and for mereo from the loss that it reports.
 "sooner" compares mereo with scikit-learn's whole fit; "curve" with the moment at which scikit-learn's own curve passes the same
-objective (its fit is repeated in pieces for that, whose overhead is not counted).
+objective (its fit is repeated in pieces for that, whose overhead is not counted). Evaluating objectives for this bench is never part of
+anyone's seconds; what a fit spends on its own stopping rule is.
+MiniBatchNMF and nimfa, see nmf_peers.py, get up to three times scikit-learn's seconds each.
+--plot draws every curve against seconds, --json writes all of them. For squared error, mereo's flops a pass are given as a share of the f32
+product rate of this machine, measured in the same run.
 Faces are those of ../shared/data (or $MEREO_TEST_DATA), else generated ones of the same shapes. Left out: reading the data, starting the
-processes, scikit-learn's MiniBatchNMF unless --minibatch (it stops early and far above).
+processes, nimfa on sparse and on larger data, the share of the product rate for the divergence (its cost is quotients as well as products).
 """
 
 import argparse
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,6 +37,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
 import numpy as np  # noqa: E402  (after the number of threads is set)
 import scipy.sparse as sp  # noqa: E402
 import sklearn  # noqa: E402
+import nmf_peers  # noqa: E402
+from nmf_peers import Clock  # noqa: E402
 from sklearn.decomposition import NMF, non_negative_factorization  # noqa: E402
 from sklearn.exceptions import ConvergenceWarning  # noqa: E402
 
@@ -101,7 +108,7 @@ def classic():
     return sp.load_npz(path).tocsr().astype(np.float32) if path.exists() else counts(7000, 40_000)
 
 
-# name: data, k, start, loss, scikit-learn's limit of passes, times sooner that are wanted
+# name: data, k, start, loss, scikit-learn's limit of passes, times sooner that are wanted (if any)
 CASES = {
     "orl-16": (orl, 16, "random", "squared", 3000, 12),
     "orl-36": (orl, 36, "nndsvda", "squared", 3000, 12),
@@ -112,6 +119,8 @@ CASES = {
     "tfidf-50": (tfidf, 50, "nndsvda", "squared", 1000, 6),
     "tfidf-200": (tfidf, 200, "nndsvda", "squared", 100, 6),
     "digits-16": (digits, 16, "nndsvda", "squared", 1000, 1),
+    "counts-10": (lambda: counts(2000, 2000, 20), 10, "nndsvda", "squared", 250, None),
+    "digits-16-kl": (digits, 16, "nndsvda", "kullback-leibler", 1000, None),
     "orl-36-kl": (orl, 36, "nndsvda", "kullback-leibler", 1000, 10),
     "counts-50-kl": (counts, 50, "random", "kullback-leibler", 500, 10),
     "classic-50-kl": (classic, 50, "random", "kullback-leibler", 500, 10),
@@ -140,28 +149,33 @@ def objective(x, w, h, loss):
 
 
 def theirs(x, k, init, loss, limit):
+    """scikit-learn's fit: its clock, passes, last objective, and curve of (seconds, objective)."""
     solver = "cd" if loss == "squared" else "mu"
     how = dict(solver=solver, beta_loss="frobenius" if loss == "squared" else "kullback-leibler", tol=1e-4)
     time.sleep(0.3)
-    cpu, start = time.process_time(), time.perf_counter()
+    clock = Clock()
     m = NMF(k, init=init, max_iter=limit, random_state=0, **how)
     w = m.fit_transform(x)
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    clock.pause()
     final = objective(x, w, m.components_, loss)
     # The same fit in pieces, for its curve: each begins where the last one ended.
-    start = time.perf_counter()
+    pieces = Clock()
     w, h, _ = non_negative_factorization(x, n_components=k, init=init, max_iter=1, random_state=0, **(how | {"tol": 0}))
-    passed, done, curve = time.perf_counter() - start, 1, []
+    pieces.pause()
+    done, curve = 1, []
     while True:
-        curve.append((passed, objective(x, w, h, loss)))
+        curve.append((pieces.wall, objective(x, w, h, loss)))
         step = min(max(1, done // 8), m.n_iter_ - done)
         if step <= 0:
             break
-        start = time.perf_counter()
+        pieces.go()
         w, h, _ = non_negative_factorization(x, W=w, H=h, n_components=k, init="custom", max_iter=step, **(how | {"tol": 0}))
-        passed += time.perf_counter() - start
+        pieces.pause()
         done += step
-    return seconds, cpu, m.n_iter_, final, curve
+    # Beginning anew costs something, which the whole fit does not pay: the pieces after the start may take no longer than it did.
+    start = min(curve[0][0], clock.wall)
+    share = min(1, (clock.wall - start) / max(pieces.wall - start, 1e-9))
+    return clock, m.n_iter_, final, [(start + max(0, s - start) * share, v) for s, v in curve]
 
 
 class Mereo:
@@ -193,11 +207,50 @@ class Mereo:
         self.child.wait()
 
 
+def product_rate(size=4096):
+    """GFLOP/s of NumPy's f32 product of two square matrices, the best of 3."""
+    a, b = np.random.default_rng(0).random((2, size, size), np.float32)
+    a @ b
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times) / 1e9
+
+
+def pass_speed(x, k, curve):
+    """Median seconds of the later passes of a curve, flops of one, and sweeps over W and over H.
+
+    A pass is two products with the data, two Gram matrices and the sweeps. How many sweeps is the solver's choice (`sweeps` in nmf/init.rs: up
+    to 4, as many as cost no more than the products, by the numbers other than 0), which this repeats. Passes of a warm start over
+    some of the rows are not in the curve.
+    """
+    n, d = x.shape
+    filled = (x.nnz if sp.issparse(x) else np.count_nonzero(x)) / n
+    of_w, of_h = (min(4, 1 + int(numbers / k)) for numbers in (filled, filled * n / d))
+    products = 4 * (x.nnz if sp.issparse(x) else n * d) * k
+    flops = products + 2 * (n + d) * k * k + 2 * k * k * (n * of_w + d * of_h)
+    seconds = np.diff([s for s, _ in curve])
+    return statistics.median(seconds[len(seconds) // 2 :]), flops, (of_w, of_h)
+
+
 def first(curve, target):
-    return next((s for s, v in curve if v <= target), float("nan"))
+    """Seconds at which a curve first is as low as a target, or NaN."""
+    return next((s for s, v in curve if v <= target * (1 + 1e-9)), float("nan"))
 
 
-def run(name, binary, repeats):
+def report(who, peer, final):
+    """Prints what a peer came to; `final` is where scikit-learn's fit ended."""
+    end, near = peer["curve"][-1][1], first(peer["curve"], 1.01 * final)
+    when = f"within 1 % after {near:.3g} s" if near == near else "never within 1 %"
+    off = f"{abs(end / final - 1):.3%} {'above' if end > final else 'below'} scikit-learn, " if who != "scikit-learn" else ""
+    took = f"{peer['seconds']:8.3f} s  cpu {peer['cpu']:8.3f} s  {peer['passes']:5d} passes{peer['note']}"
+    print(f"  {who:18}{took}  at {end:.6g}  {off}{when}", flush=True)
+
+
+def run(name, binary, repeats, rate, minibatch):
+    """Runs a case; returns whether mereo missed what is wanted, and everything measured."""
     make, k, init, loss, limit, wanted = CASES[name]
     x = make()
     entries = float(np.prod(x.shape))
@@ -206,36 +259,63 @@ def run(name, binary, repeats):
     mine = (lambda v: (v / mean_square) ** 0.5) if loss == "squared" else (lambda v: v * entries)
     back = (lambda v: v * v * mean_square) if loss == "squared" else (lambda v: v / entries)
     stored = f", {x.nnz:,} stored" if sp.issparse(x) else ""
-    print(f"\n{name}: {x.shape[0]:,} x {x.shape[1]:,}{stored}, k = {k}, {init}, {loss}")
-    seconds, cpu, passes, final, curve = theirs(x, k, init, loss, limit)
-    capped = " (its limit)" if passes >= limit else ""
-    print(f"  scikit-learn  {seconds:8.2f} s  cpu {cpu:8.2f} s  {passes:5d} passes{capped}  ends at {final:.6g}")
+    title = f"{name}: {x.shape[0]:,} x {x.shape[1]:,}{stored}, k = {k}, {init}, {loss}"
+    print(f"\n{title}")
+    clock, passes, final, curve = theirs(x, k, init, loss, limit)
+    seconds = clock.wall
+    fits = {"scikit-learn": {"seconds": seconds, "cpu": clock.cpu, "passes": passes, "curve": curve}}
+    fits["scikit-learn"]["note"] = " (its limit)" if passes >= limit else ""
+    report("scikit-learn", fits["scikit-learn"], final)
+    missed = False
     with tempfile.TemporaryDirectory() as folder:
         child = Mereo(binary, x, pathlib.Path(folder))
         nmf = {"k": k, "init": init, "loss": loss, "max_passes": 5 * limit, "tol": 0.0}
-        missed = []
         for what, share in (("within 1 %", 1.01), ("within 0.1 %", 1.001), ("as low", 1.0)):
-            runs = [child.fit(nmf, back(final * share)) for _ in range(repeats)]
-            runs.sort(key=lambda r: r["seconds"])
-            r = runs[len(runs) // 2]
-            end = mine(r["curve"][-1][1])
+            runs = [child.fit(nmf, back(final * share))]
+            end = mine(runs[0]["curve"][-1][1])
+            # The same every time, so what isn't reached isn't tried again.
             reached = end <= final * share * (1 + 1e-9)
-            ratio, along = seconds / r["seconds"], first(curve, final * share * (1 + 1e-9)) / r["seconds"]
+            runs += [child.fit(nmf, back(final * share)) for _ in range(repeats - 1 if reached else 0)]
+            r = sorted(runs, key=lambda r: r["seconds"])[len(runs) // 2]
+            ratio, along = seconds / r["seconds"], first(curve, final * share) / r["seconds"]
             word = f"{ratio:6.1f} times sooner ({along:.1f} along its curve)" if reached else "NOT REACHED"
             print(f"  mereo {what:12}{r['seconds']:8.3f} s  cpu {r['cpu']:8.3f} s  {len(r['curve']):5d} passes  at {end:.6g}  {word}")
-            if what == "within 0.1 %":
-                good = reached and ratio >= wanted
-                print(f"  -> wanted {wanted}: {'reached' if good else 'MISSED'}", flush=True)
-                missed += [] if good else [name]
+            if what == "within 0.1 %" and wanted:
+                missed = not (reached and ratio >= wanted)
+                print(f"  -> wanted {wanted}: {'MISSED' if missed else 'reached'}", flush=True)
+        # The last of these, going on for as long again, to see where it goes.
+        longer = min(5 * limit, max(20, 2 * len(r["curve"])))
+        r = child.fit(nmf | {"max_passes": longer}, 0.0) if longer > len(r["curve"]) else r
         child.close()
-    return missed
+    curve = [(s, mine(v)) for s, v in r["curve"]]
+    note = " (its limit)" if len(curve) >= 5 * limit else " (going on)"
+    fits["mereo"] = {"seconds": r["seconds"], "cpu": r["cpu"], "passes": len(curve), "note": note, "curve": curve}
+    report("mereo", fits["mereo"], final)
+    speed = {}
+    if loss == "squared":
+        each, flops, sweeps = pass_speed(x, k, curve)
+        speed = {"seconds_per_pass": each, "flops_per_pass": flops, "sweeps": sweeps, "share_of_product_rate": flops / each / 1e9 / rate}
+        print(f"  mereo's later passes: {1e3 * each:.3f} ms for {flops / 1e9:.4f} GFLOP with {sweeps[0]} + {sweeps[1]} sweeps, "
+              f"{flops / each / 1e9:.1f} GFLOP/s = {speed['share_of_product_rate']:.0%} of the product rate", flush=True)
+    bound = max(1.0, 3 * seconds)
+    at = lambda w, h: objective(x, w, h, loss)  # noqa: E731
+    peers = {"MiniBatchNMF": nmf_peers.minibatch(x, k, init, loss, bound if minibatch else min(bound, nmf_peers.MINUTE), at)}
+    if not sp.issparse(x) and entries <= nmf_peers.NIMFA_ENTRIES and nmf_peers.nimfa:
+        peers[f"nimfa {'lsnmf' if loss == 'squared' else 'nmf'}"] = nmf_peers.by_nimfa(x, k, init, loss, bound, final, at)
+    for who, peer in peers.items():
+        report(who, peer, final)
+    best = min(v for fit in (fits | peers).values() for _, v in fit["curve"])
+    return missed, {"title": title, "best": best, "scikit_learn_ends_at": final, "fits": fits | peers} | speed
 
 
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     args.add_argument("--repeats", type=int, default=3)
-    args.add_argument("--quick", action="store_true", help="the small cases alone")
+    args.add_argument("--quick", action="store_true", help="the three smallest cases: tries the script")
+    args.add_argument("--minibatch", action="store_true", help="MiniBatchNMF may take more than a minute")
+    args.add_argument("--plot", type=pathlib.Path, metavar="FOLDER", help="a picture of each case's curves (needs matplotlib)")
+    args.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all curves and numbers")
     args.add_argument("--binary", help="a bench_nmf that is already built")
     args = args.parse_args()
     binary = args.binary
@@ -243,9 +323,25 @@ def main():
         build = ["cargo", "build", "--release", "-p", "mereo", "--example", "bench_nmf", "--message-format=json"]
         told = subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
         binary = [m["executable"] for m in map(json.loads, told) if m.get("executable")][-1]
-    cases = ["orl-16", "orl-36", "digits-16"] if args.quick else args.cases
-    print(f"scikit-learn {sklearn.__version__}, numpy {np.__version__}, {THREADS} threads, load {os.getloadavg()[0]:.1f} before")
-    missed = [m for name in cases for m in run(name, binary, args.repeats)]
+    cases = ["digits-16", "digits-16-kl", "counts-10"] if args.quick else args.cases
+    rate = product_rate()
+    head = {"scikit-learn": sklearn.__version__, "numpy": np.__version__, "nimfa": nmf_peers.version(), "threads": int(THREADS)}
+    print(", ".join(f"{what} {number}" for what, number in head.items()) + f"; load {os.getloadavg()[0]:.1f} before")
+    print(f"product rate: {rate:.1f} GFLOP/s (f32, 4096 x 4096 x 4096, NumPy, best of 3)")
+    stand_ins = [folder for folder in ("olivetti", "lfw", "text_counts") if not (DATA / folder).is_dir()]
+    if stand_ins:
+        print(f"generated data in place of: {', '.join(stand_ins)}")
+    if nmf_peers.PATCHED:
+        print("nimfa needs numpy.mat, which NumPy 2 no longer has: it is put back as numpy.asmatrix")
+    told, missed = head | {"product_rate_gflops": rate, "cases": {}}, []
+    for name in cases:
+        late, told["cases"][name] = run(name, binary, args.repeats, rate, args.minibatch)
+        missed += [name] if late else []
+        # After each case, so that a run that is cut off leaves what it has.
+        if args.json:
+            args.json.write_text(json.dumps(told, default=float))
+        if args.plot:
+            nmf_peers.plot(args.plot / f"{name}.png", told["cases"][name])
     print(f"\nload {os.getloadavg()[0]:.1f} after")
     if missed:
         sys.exit("missed: " + ", ".join(missed))
