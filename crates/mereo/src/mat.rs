@@ -341,6 +341,25 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// The rows as a sparse matrix of the numbers other than 0, copied.
+    pub fn to_csr(&self) -> Csr {
+        let mut out = Csr { rows: self.rows(), cols: self.cols(), indptr: vec![0], ..Csr::default() };
+        for i in 0..self.rows() {
+            let mut put = |j: u32, v: f32| {
+                if v != 0.0 {
+                    out.indices.push(j);
+                    out.values.push(v);
+                }
+            };
+            match self {
+                Self::Dense(x) => x.row(i).iter().enumerate().for_each(|(j, &v)| put(j as u32, v)),
+                Self::Sparse(x) => x.row(i).0.iter().zip(x.row(i).1).for_each(|(&j, &v)| put(j, v)),
+            }
+            out.indptr.push(out.indices.len() as u64);
+        }
+        out
+    }
+
     /// The stored numbers: all of a dense span, the entries of a sparse one.
     pub fn values(&self) -> &[f32] {
         match self {

@@ -867,3 +867,47 @@ laws!(
         negative_data_is_refused,
     ]
 );
+
+laws!(
+    nmf_missing_laws,
+    nmf_with(|m| {
+        m.solver = NmfSolver::Accelerated;
+        m.missing = mereo::Missing::Nan;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.02),
+        planted_truth_is_found(0.98),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        negative_data_is_refused,
+    ]
+);
+
+laws!(
+    nmf_missing_kl_laws,
+    nmf_with(|m| {
+        m.loss = NmfLoss::KullbackLeibler;
+        m.solver = NmfSolver::Mu;
+        m.missing = mereo::Missing::Nan;
+        m.max_passes = MULTIPLICATIVE;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        memo_needed_is_said,
+        resumed_run_ends_the_same,
+        negative_data_is_refused,
+    ]
+);

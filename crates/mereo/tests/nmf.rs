@@ -58,15 +58,7 @@ fn close(what: &str, got: f64, want: f64, tol: f64) {
 }
 
 fn csr(m: &Mat) -> Csr {
-    let mut csr = Csr { rows: m.rows, cols: m.cols, indptr: vec![0], ..Csr::default() };
-    for i in 0..m.rows {
-        for (j, &v) in m.row(i).iter().enumerate().filter(|(_, v)| **v != 0.0) {
-            csr.indices.push(j as u32);
-            csr.values.push(v);
-        }
-        csr.indptr.push(csr.indices.len() as u64);
-    }
-    csr
+    m.view().to_csr()
 }
 
 // ---- against scikit-learn ----
@@ -405,16 +397,20 @@ fn rank_one_is_explained_by_any_number_of_atoms() {
 #[test]
 fn dense_and_sparse_rows_agree() {
     let mut r = rng(8, 1, 0);
-    let mut counts = random(150, 70, 8);
-    counts.data.iter_mut().for_each(|v| *v = if r.uniform() < 0.85 { 0.0 } else { (*v * 5.0).round() });
-    let sparse = csr(&counts);
-    for ((solver, loss), init) in SOLVERS.into_iter().flat_map(|s| STARTS.map(|i| (s, i))) {
-        let method = Nmf { k: 6, solver, loss, init, max_passes: 20, tol: 0.0, ..Nmf::default() };
-        let (a, b) = (run(&method, &counts.view()).expect("dense"), run(&method, &sparse.view()).expect("sparse"));
-        for (a, b) in a.curve.iter().zip(&b.curve) {
-            close(&format!("loss of {solver:?} {loss} from {init:?}, pass {}", a.pass), b.loss, a.loss, 1e-5);
+    // Newton's steps take rows with few numbers another way than full ones, whichever way they are stored.
+    for zeros in [0.85, 0.93] {
+        let mut counts = random(150, 70, 8);
+        counts.data.iter_mut().for_each(|v| *v = if r.uniform() < zeros { 0.0 } else { (*v * 5.0).round() });
+        let sparse = csr(&counts);
+        let solvers = SOLVERS.into_iter().chain([(NmfSolver::Newton, NmfLoss::KullbackLeibler)]);
+        for ((solver, loss), init) in solvers.flat_map(|s| STARTS.map(|i| (s, i))) {
+            let method = Nmf { k: 6, solver, loss, init, max_passes: 20, tol: 0.0, ..Nmf::default() };
+            let (a, b) = (run(&method, &counts.view()).expect("dense"), run(&method, &sparse.view()).expect("sparse"));
+            for (a, b) in a.curve.iter().zip(&b.curve) {
+                close(&format!("loss of {solver:?} {loss} from {init:?}, pass {}", a.pass), b.loss, a.loss, 1e-5);
+            }
+            let off = largest_difference(&a.model.parts.data, &b.model.parts.data);
+            assert!(off < 1e-5, "{solver:?} {loss} from {init:?}: atoms differ by {off}");
         }
-        let off = largest_difference(&a.model.parts.data, &b.model.parts.data);
-        assert!(off < 1e-5, "{solver:?} {loss} from {init:?}: atoms differ by {off}");
     }
 }

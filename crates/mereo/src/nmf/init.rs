@@ -6,7 +6,7 @@
 //! every other pair the positive or the negative parts are kept, whichever have the larger product m of norms, as √(σm)
 //! times the normalised parts. Here u = x·v/σ is never stored: a row's weights are (x·p)₊ with p = ±√(σm) / (σ‖u±‖) · v.
 
-use super::newton::Caution;
+use super::newton::{self, Caution};
 use super::pace::Pace;
 use super::product::{self, Packed};
 use super::{Nmf, NmfInit, NmfSolver, NmfState, constraint, separable};
@@ -105,14 +105,15 @@ pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> 
 /// costs a few passes and saves many; that fit ends on the true data like any other.
 pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfState> {
     let filled = sample.values().iter().filter(|v| **v != 0.0).count() as f64 / sample.rows().max(1) as f64;
-    let plain = || Ok(NmfState { sweeps: sweeps(how, filled, shape), ..cold(how, sample, shape, restart)? });
+    let thin = filled <= newton::THIN * shape.cols as f64;
+    let plain = || Ok(NmfState { sweeps: sweeps(how, filled, shape), thin, ..cold(how, sample, shape, restart)? });
     let Some(part) = warm_rows(how, shape) else { return plain() };
     if how.masked() {
         return plain();
     }
     let part = part.min(sample.rows());
     // A column that is empty in some rows would stay so under products.
-    let products = how.way() == NmfSolver::Newton && matches!(sample, Rows::Sparse(_));
+    let products = how.way() == NmfSolver::Newton && thin;
     let dear = 2.0 * cost(how, filled, part, shape.cols) > cost(how, filled, shape.rows, shape.cols);
     if products || dear || part / THIRD < ROWS_PER_ATOM * how.k {
         return plain();
@@ -246,6 +247,7 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         caution: Caution::default(),
         last: Mat::default(),
         damp: 1.0,
+        thin: false,
         columns: Vec::new(),
         rows: shape.rows as u64,
         warm: false,

@@ -10,7 +10,7 @@
 //! divergence larger is undone, their next steps are shorter, and after a second one in a row a multiplicative pass is taken, which
 //! can't rise.
 //!
-//! Sparse rows. The few entries of a row are gathered, and its weights go by Newton steps one after the other
+//! Sparse rows, and dense ones with few numbers other than 0 ([`THIN`]). The few entries of a row are gathered, and its weights go by Newton steps one after the other
 //! (Hsieh & Dhillon 2011), several times while the entries are near; the atoms are multiplied, by the multiplicative rule's ratio to the
 //! power 1.5. A column's share of the sums is formed
 //! in one go, over an index of the block by columns.
@@ -36,6 +36,8 @@ const FIRST: u32 = 2;
 const DAMP: f64 = 1.5;
 const MORE: f64 = 2.0;
 const LESS: f64 = 0.97;
+/// Rows are thin if no more than this share of their numbers is other than 0: then entries cost less than dense products do.
+pub(super) const THIN: f64 = 0.125;
 /// Least share of itself that a number falls to in one pass.
 const LEFT: f32 = 0.1;
 /// What the sums can tell of the divergence, as a share of it.
@@ -103,9 +105,23 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
         w.copy_from_slice(last);
     }
     let penalty = state.penalty_of_weights(how, x.cols());
-    match x {
-        Rows::Dense(x) => dense::dense(how, state, x, penalty, &mut w, into),
-        Rows::Sparse(x) => sparse::sparse(how, state, x, penalty, &mut w, into),
+    // By what is in the rows, not by how they are stored: the same data takes the same way.
+    match (x, state.thin) {
+        (Rows::Dense(x), false) => dense::dense(how, state, x, penalty, &mut w, into),
+        (Rows::Sparse(x), true) => sparse::sparse(how, state, x, penalty, &mut w, into),
+        (_, true) => {
+            if let Rows::Sparse(x) = x.to_csr().view() {
+                sparse::sparse(how, state, &x, penalty, &mut w, into);
+            }
+        }
+        (_, false) => {
+            for (i, w) in w.chunks_mut(product::DEPTH * k).enumerate() {
+                let from = i * product::DEPTH;
+                if let Rows::Dense(x) = x.slice(from, from + w.len() / k).to_mat().view() {
+                    dense::dense(how, state, &x, penalty, w, into);
+                }
+            }
+        }
     }
     into.ww.iter_mut().zip(column_sums(&w, k)).for_each(|(t, s)| *t += s);
     into.sums[6] += divergence::penalty(&w, penalty);

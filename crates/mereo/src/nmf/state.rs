@@ -43,6 +43,8 @@ pub struct NmfState {
     pub(super) likelihood: Option<f64>,
     /// The atoms are good already, from a fit of some of the rows: weights start from nothing and are solved for.
     pub(super) warm: bool,
+    /// Few of the numbers are other than 0 ([`super::newton`]).
+    pub(super) thin: bool,
     /// Coordinate sweeps a pass over the weights and over the atoms.
     pub(super) sweeps: [usize; 2],
     /// Σ|projected gradient| of the first pass.
@@ -166,6 +168,7 @@ impl State for NmfState {
         bag.put_f64("columns", &self.columns);
         bag.put("rows", self.rows);
         bag.put("warm", self.warm);
+        bag.put("thin", self.thin);
         bag.put("sweeps", self.sweeps);
         bag.put_f64("first_gradient", &[self.first_gradient]);
         bag.put_f64("weight", &self.weight);
@@ -203,6 +206,7 @@ impl State for NmfState {
             columns: bag.f64("columns")?,
             rows: bag.get("rows")?,
             warm: bag.get("warm")?,
+            thin: bag.get("thin")?,
             sweeps: bag.get("sweeps")?,
             first_gradient: bag.f64("first_gradient")?.first().copied().unwrap_or_default(),
         };
