@@ -35,6 +35,10 @@
 //! (separable NMF). Each is a field of [`Nmf`] or an [`NmfSolver`]. nsNMF of the squared error is left out: its atoms
 //! have no length of their own, so that the smoothing could be scaled away.
 //!
+//! Entries can be unknown ([`Nmf::missing`]), which is not the same as small, or count more than others ([`Nmf::weights`]); the codes of
+//! unseen rows then follow from what is known of them, and what is put in the place of the rest is a prediction. A pass costs 2 to 3 times
+//! as much.
+//!
 //! Cost of a pass: 4ndk flops (Kullback–Leibler: 8ndk, other divergences 12ndk; sparse rows: for each stored entry in place of each nd,
 //! but for divergences other than Kullback–Leibler, which need every wh: there sparse rows are made dense, a few hundred at a
 //! time) and a few k² for every row and column. Memory: the sums (d×k, f64), a few times the atoms, and k numbers a row
