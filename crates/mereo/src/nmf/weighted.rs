@@ -81,6 +81,7 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
     let momentum = Momentum { beta: state.pace.beta as f32, back: state.pace.rejected };
     let dense = matches!(x, Rows::Dense(_)).then(|| Dense::new(&shared));
     let mut w = vec![0f32; PIECE.min(x.rows()) * k];
+    let mut residual = Vec::new();
     for (i, memo) in memo.chunks_mut(PIECE * width).enumerate() {
         let n = memo.len() / width;
         let w = &mut w[..n * k];
@@ -91,7 +92,7 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
             alone(&shared, &known, w);
         }
         let left = match &dense {
-            Some(dense) => dense.rows(&shared, &known, kept, w, into),
+            Some(dense) => dense.rows(&shared, &known, kept, w, &mut residual, into),
             None => sparse(&shared, &known, kept, w, into),
         };
         memo.par_chunks_mut(width).zip(w.par_chunks(k)).for_each(|(memo, w)| end(memo, w));
@@ -220,52 +221,62 @@ impl Dense {
         }
     }
 
-    /// Improves the weights (n×k) of rows, unless they are `given`, and adds slopes and curvatures of the atoms.
-    fn rows(&self, shared: &Shared, known: &Weighed, improve: bool, w: &mut [f32], into: &mut NmfStats) -> Vec<Left> {
+    /// Improves the weights (n×k) of rows, if asked to, and adds slopes and curvatures of the atoms.
+    fn rows(
+        &self,
+        shared: &Shared,
+        known: &Weighed,
+        improve: bool,
+        w: &mut [f32],
+        residual: &mut Vec<f32>,
+        into: &mut NmfStats,
+    ) -> Vec<Left> {
         let (d, k) = (known.x.cols(), shared.how.k);
         let n = w.len() / k;
         let mut left = vec![Left::default(); n];
-        let mut residual = vec![0f32; n * d];
+        residual.resize(n * d, 0.0);
         let (x, v) = (known.x.values(), known.v.as_ref());
         let take = (take(n).min((1 << 17) / d)).next_multiple_of(6).max(6);
         let rows = x.par_chunks(take * d).zip(v.par_chunks(take * d)).zip(w.par_chunks_mut(take * k));
-        rows.zip(residual.par_chunks_mut(take * d)).zip(left.par_chunks_mut(take)).for_each(|((((x, v), w), e), left)| {
-            self.few(shared, (x, v), improve, w, e, left);
-        });
-        product::add_transposed(&mut into.xw, &Rows::dense(d, &residual), w, k, 1.0);
+        rows.zip(residual.par_chunks_mut(take * d)).zip(left.par_chunks_mut(take)).for_each_init(
+            Vec::new,
+            |along, ((((x, v), w), e), left)| {
+                along.resize(x.len(), 0.0);
+                self.few(shared, (x, v), improve, w, (e, &mut along[..x.len()]), left);
+            },
+        );
+        product::add_transposed(&mut into.xw, &Rows::dense(d, residual), w, k, 1.0);
         let squares: Vec<f32> = w.iter().map(|w| w * w).collect();
         product::add_transposed(&mut into.ww[k * k..k * k + d * k], &Rows::dense(d, v), &squares, k, 1.0);
         left
     }
 
-    /// A few rows on this thread; `e` receives v·(x − wh).
-    fn few(&self, shared: &Shared, (x, v): (&[f32], &[f32]), improve: bool, w: &mut [f32], e: &mut [f32], left: &mut [Left]) {
+    /// A few rows on this thread; `e` receives v·(x − wh), and `weighed` is a place as large to work in.
+    fn few(
+        &self,
+        shared: &Shared,
+        (x, v): (&[f32], &[f32]),
+        improve: bool,
+        w: &mut [f32],
+        (e, weighed): (&mut [f32], &mut [f32]),
+        left: &mut [Left],
+    ) {
         let (d, k, n) = (self.squares.len(), shared.how.k, left.len());
         let (scale, l1, l2) = (shared.scale, shared.l1, shared.l2);
         // wh, and then what is left of x.
         product::rows_times(e, &Rows::dense(k, w), &self.atoms);
         if improve {
             let mut slopes = vec![0f32; n * k];
-            let mut weighed = vec![0f32; n * d];
             let mut sizes = vec![0f32; n];
             let rows = weighed.chunks_exact_mut(d).zip(e.chunks_exact(d)).zip(x.chunks_exact(d)).zip(v.chunks_exact(d));
             for ((((to, wh), x), v), size) in rows.zip(&mut sizes) {
                 let of = Arch::new().dispatch(
                     #[inline(always)]
-                    || {
-                        let mut sums = [0f32; LANES];
-                        for (l, (((to, &wh), (&x, &v)), &s)) in
-                            to.iter_mut().zip(wh).zip(x.iter().zip(v)).zip(&self.squares).enumerate()
-                        {
-                            *to = v * (x * scale - wh);
-                            sums[l % LANES] += v * s;
-                        }
-                        sums.iter().sum::<f32>()
-                    },
+                    || residual(to, wh, (x, scale), v, &self.squares),
                 );
                 *size = (f64::from(of) / self.whole.max(f64::MIN_POSITIVE)) as f32;
             }
-            product::rows_times(&mut slopes, &Rows::dense(d, &weighed), &self.turned);
+            product::rows_times(&mut slopes, &Rows::dense(d, weighed), &self.turned);
             let mut right = vec![0f32; n * k];
             product::rows_times(&mut right, &Rows::dense(k, w), &self.gram);
             let rows = right.chunks_exact_mut(k).zip(slopes.chunks_exact_mut(k)).zip(w.chunks_exact(k));
@@ -280,9 +291,8 @@ impl Dense {
             let mut step = w.to_vec();
             Quadratic::new(k, shared.gram, 0.0).refine(&mut step, &right, shared.effort, &mut vec![0.0; n]);
             step.iter_mut().zip(&*w).for_each(|(s, w)| *s -= w);
-            let along = &mut weighed;
-            product::rows_times(along, &Rows::dense(k, &step), &self.atoms);
-            let rows = along.chunks_exact(d).zip(e.chunks_exact_mut(d)).zip(x.chunks_exact(d)).zip(v.chunks_exact(d));
+            product::rows_times(weighed, &Rows::dense(k, &step), &self.atoms);
+            let rows = weighed.chunks_exact(d).zip(e.chunks_exact_mut(d)).zip(x.chunks_exact(d)).zip(v.chunks_exact(d));
             for ((((p, wh), x), v), ((step, w), &size)) in rows.zip(step.chunks_exact(k).zip(w.chunks_exact_mut(k)).zip(&sizes)) {
                 if size == 0.0 {
                     // Nothing is known of the row.
@@ -290,7 +300,10 @@ impl Dense {
                     wh.fill(0.0);
                     continue;
                 }
-                let (slope, curve) = along_step(p, wh, (x, scale), v);
+                let (slope, curve) = Arch::new().dispatch(
+                    #[inline(always)]
+                    || along_step(p, wh, (x, scale), v),
+                );
                 let slope = slope - step.iter().zip(&*w).map(|(s, w)| s * (l1 + l2 * w)).sum::<f32>();
                 let curve = curve + l2 * step.iter().map(|s| s * s).sum::<f32>();
                 // Past the whole step only as far as nothing turns negative.
@@ -304,33 +317,79 @@ impl Dense {
         for (((e, x), v), left) in rows {
             left.cost = Arch::new().dispatch(
                 #[inline(always)]
-                || {
-                    let mut sums = [0f64; LANES];
-                    for (l, ((e, &x), &v)) in e.iter_mut().zip(x).zip(v).enumerate() {
-                        let off = x * scale - *e;
-                        *e = v * off;
-                        sums[l % LANES] += f64::from(*e) * f64::from(off);
-                    }
-                    sums.iter().sum()
-                },
+                || cost(e, (x, scale), v),
             );
         }
     }
 }
 
+/// to ← v·(x − wh); Σ v·s
+#[inline(always)]
+fn residual(to: &mut [f32], wh: &[f32], (x, scale): (&[f32], f32), v: &[f32], s: &[f32]) -> f32 {
+    let mut sums = [0f32; LANES];
+    let mut one = |l: usize, to: &mut f32, wh: f32, x: f32, v: f32, s: f32| {
+        *to = v * (x * scale - wh);
+        sums[l] += v * s;
+    };
+    let (((tos, to), (whs, wh)), (xs, x)) = ((to.as_chunks_mut::<LANES>(), wh.as_chunks::<LANES>()), x.as_chunks::<LANES>());
+    let ((vs, v), (ss, s)) = (v.as_chunks::<LANES>(), s.as_chunks::<LANES>());
+    for ((to, wh), (x, (v, s))) in tos.iter_mut().zip(whs).zip(xs.iter().zip(vs.iter().zip(ss))) {
+        for l in 0..LANES {
+            one(l, &mut to[l], wh[l], x[l], v[l], s[l]);
+        }
+    }
+    for (l, ((to, wh), (x, (v, s)))) in to.iter_mut().zip(wh).zip(x.iter().zip(v.iter().zip(s))).enumerate() {
+        one(l, to, *wh, *x, *v, *s);
+    }
+    sums.iter().sum()
+}
+
 /// Σ v·(x − wh)·p and Σ v·p²
+#[inline(always)]
 fn along_step(p: &[f32], wh: &[f32], (x, scale): (&[f32], f32), v: &[f32]) -> (f32, f32) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let (mut first, mut second) = ([0f32; LANES], [0f32; LANES]);
-            for (l, ((&p, &wh), (&x, &v))) in p.iter().zip(wh).zip(x.iter().zip(v)).enumerate() {
-                first[l % LANES] += v * (x * scale - wh) * p;
-                second[l % LANES] += v * p * p;
+    let (mut first, mut second) = ([0f32; LANES], [0f32; LANES]);
+    let mut one = |l: usize, p: f32, wh: f32, x: f32, v: f32| {
+        first[l] += v * (x * scale - wh) * p;
+        second[l] += v * p * p;
+    };
+    let ((ps, p), (whs, wh)) = (p.as_chunks::<LANES>(), wh.as_chunks::<LANES>());
+    let ((xs, x), (vs, v)) = (x.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+    for ((p, wh), (x, v)) in ps.iter().zip(whs).zip(xs.iter().zip(vs)) {
+        for l in 0..LANES {
+            one(l, p[l], wh[l], x[l], v[l]);
+        }
+    }
+    for (l, ((p, wh), (x, v))) in p.iter().zip(wh).zip(x.iter().zip(v)).enumerate() {
+        one(l, *p, *wh, *x, *v);
+    }
+    (first.iter().sum(), second.iter().sum())
+}
+
+/// e holds wh, and afterwards v·(x − wh); Σ v·(x − wh)²
+#[inline(always)]
+fn cost(e: &mut [f32], (x, scale): (&[f32], f32), v: &[f32]) -> f64 {
+    /// Numbers that are added in f32 before their sum moves on.
+    const RUN: usize = 32 * LANES;
+    let mut total = 0.0;
+    for ((e, x), v) in e.chunks_mut(RUN).zip(x.chunks(RUN)).zip(v.chunks(RUN)) {
+        let mut sums = [0f32; LANES];
+        let mut one = |l: usize, e: &mut f32, x: f32, v: f32| {
+            let off = x * scale - *e;
+            *e = v * off;
+            sums[l] += *e * off;
+        };
+        let ((es, e), (xs, x), (vs, v)) = (e.as_chunks_mut::<LANES>(), x.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+        for ((e, x), v) in es.iter_mut().zip(xs).zip(vs) {
+            for l in 0..LANES {
+                one(l, &mut e[l], x[l], v[l]);
             }
-            (first.iter().sum(), second.iter().sum())
-        },
-    )
+        }
+        for (l, ((e, x), v)) in e.iter_mut().zip(x).zip(v).enumerate() {
+            one(l, e, *x, *v);
+        }
+        total += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
+    }
+    total
 }
 
 /// A sparse row at work: its stored entries, and the atoms there.
@@ -395,7 +454,7 @@ fn pull(h: &[f32], pull: &[f32], over: &[f32], q: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Improves the weights (n×k) of sparse rows, unless they are given, and adds slopes and curvatures of the atoms.
+/// Improves the weights (n×k) of sparse rows, if asked to, and adds slopes and curvatures of the atoms.
 fn sparse(shared: &Shared, known: &Weighed, improve: bool, w: &mut [f32], into: &mut NmfStats) -> Vec<Left> {
     let Rows::Sparse(x) = &known.x else { return Vec::new() };
     let (k, rest, scale) = (shared.how.k, known.rest, shared.scale);
@@ -412,7 +471,6 @@ fn sparse(shared: &Shared, known: &Weighed, improve: bool, w: &mut [f32], into: 
         for (t, ((&j, &x), &v)) in columns.iter().zip(values).zip(v).enumerate() {
             row.pull[t] = v * (x * scale);
             row.over[t] = v - rest;
-            // What counts nothing is not looked at.
             let atom = &shared.h.data[j as usize * k..(j as usize + 1) * k];
             row.h[t..].iter_mut().step_by(m.max(1)).zip(atom).for_each(|(h, &v)| *h = v);
         }
