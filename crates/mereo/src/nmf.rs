@@ -262,7 +262,9 @@ pub struct Nmf {
     pub image: Option<(usize, usize)>,
     /// Atoms may be negative, and so may the data; weights may not: semi-NMF (Ding et al. 2010).
     pub signed: bool,
-    /// Passes over the data at most.
+    /// Independent starts, of which the one with the lowest loss is kept.
+    pub restarts: usize,
+    /// Passes over the data at most, in each start.
     pub max_passes: usize,
     /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`.
     pub tol: f64,
@@ -296,6 +298,7 @@ impl Default for Nmf {
             smooth: 0.0,
             image: None,
             signed: false,
+            restarts: 1,
             max_passes: 200,
             tol: 1e-4,
             encode_tol: 1e-5,
@@ -359,7 +362,12 @@ impl Method for Nmf {
                 "k = {k} exceeds both the {n} rows and the {d} columns; lower k to at most {limit}"
             )));
         }
-        for (name, count) in [("sweeps", self.sweeps), ("max_passes", self.max_passes), ("encode_max", self.encode_max)] {
+        for (name, count) in [
+            ("sweeps", self.sweeps),
+            ("restarts", self.restarts),
+            ("max_passes", self.max_passes),
+            ("encode_max", self.encode_max),
+        ] {
             if count == 0 {
                 return Err(Error::parameter(format!("{name} = 0 does nothing; give at least 1")));
             }
@@ -421,6 +429,10 @@ impl Method for Nmf {
             way if !self.multiplies() && self.sparse_codes.is_none() => Memo::Cache(squared::memo(way, self.k)),
             _ => Memo::Kept(self.k),
         }
+    }
+
+    fn restarts(&self) -> usize {
+        self.restarts
     }
 
     fn seed(&self) -> u64 {

@@ -25,6 +25,8 @@ pub struct NmfState {
     pub(super) columns: Vec<f64>,
     /// Rows of the whole data (n).
     pub(super) rows: u64,
+    /// Which start this is: first weights are drawn anew in each.
+    pub(super) restart: u64,
     /// H·Hᵀ (k×k), columns weighted by their curvature where there is one, where the next pass is taken.
     pub(super) gram: Vec<f32>,
     /// Σ_j H (k), where the next pass is taken.
@@ -159,6 +161,7 @@ impl State for NmfState {
         bag.put("caution", self.caution);
         bag.put_f64("columns", &self.columns);
         bag.put("rows", self.rows);
+        bag.put("restart", self.restart);
         bag.put("warm", self.warm);
         bag.put("sweeps", self.sweeps);
         bag.put_f64("first_gradient", &[self.first_gradient]);
@@ -194,6 +197,7 @@ impl State for NmfState {
             caution: bag.get("caution")?,
             columns: bag.f64("columns")?,
             rows: bag.get("rows")?,
+            restart: bag.get("restart")?,
             warm: bag.get("warm")?,
             sweeps: bag.get("sweeps")?,
             first_gradient: bag.f64("first_gradient")?.first().copied().unwrap_or_default(),

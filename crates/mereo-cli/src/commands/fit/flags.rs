@@ -140,7 +140,10 @@ pub struct NmfFlags {
     /// Let atoms, and the data, be negative (semi-NMF); codes stay at least 0.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Nmf::default().signed)]
     pub signed: bool,
-    /// Passes over the data at most.
+    /// Independent starts, of which the one with the lowest loss is kept; for random, k-means and nndsvdar.
+    #[arg(long, value_name = "N", default_value_t = Nmf::default().restarts)]
+    pub restarts: usize,
+    /// Passes over the data at most, in each start.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().max_passes)]
     pub max_passes: usize,
     /// Stop when a pass changes the loss by no more than this share of it; 0 runs to --max-passes.
