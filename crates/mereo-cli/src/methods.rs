@@ -5,8 +5,9 @@ use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::stop;
 use clap::ValueEnum;
+use mereo::comm::Solo;
 use mereo::compare::Facts;
-use mereo::fold::{self, Method, Options, Pass, Plan, Stop};
+use mereo::fold::{self, Cpu, Engine, Method, Options, Pass, Plan, Stop};
 use mereo::source::Source;
 use mereo::{Mat, Missing, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq};
 use std::ops::ControlFlow;
@@ -136,6 +137,17 @@ impl Runner<'_> {
 
     /// A fit, and how it went.
     pub fn fit<M: Method>(&self, label: &str, method: &M, train: &dyn Source) -> Result<(M::Model, Facts)> {
+        self.fit_on(label, method, train, &Cpu)
+    }
+
+    /// The same on an engine.
+    pub fn fit_on<M: Method>(
+        &self,
+        label: &str,
+        method: &M,
+        train: &dyn Source,
+        engine: &dyn Engine<M>,
+    ) -> Result<(M::Model, Facts)> {
         let params = serde_json::to_value(method).unwrap_or_default();
         let mut bar = Progress::new(&format!("{label} with {} atoms", params["k"]), self.global);
         let started = Instant::now();
@@ -146,7 +158,7 @@ impl Runner<'_> {
             };
             let memory = self.memory.map(|bytes| bytes / 3);
             let options = Options { memory, watch: Some(&mut watch), cancel: Some(self.cancel), checkpoint: None };
-            fold::fit(method, train, options).map_err(|e| stop::or(e, self.left))
+            fold::fit_on(method, train, engine, &Solo, options).map_err(|e| stop::or(e, self.left))
         };
         bar.clear();
         let fitted = fitted?;

@@ -337,6 +337,32 @@ fn a_kill_in_the_middle_of_checkpoints_is_resumed_to_the_same_bytes() {
 }
 
 #[test]
+fn a_fit_tells_how_far_it_came_and_of_every_start() {
+    let p = Place::new();
+    let line = "fit nmf digits -k 5 --max-passes 6 --tol 0 --restarts 3 -o m.mereo";
+    let fit = p.json(line);
+    let numbers = |v: &Value| v.as_array().expect("numbers").iter().map(|v| v.as_f64().expect("number")).collect::<Vec<_>>();
+    let (curve, starts) = (numbers(&fit["curve"]), numbers(&fit["starts"]));
+    let kept = fit["kept"].as_u64().expect("a number") as usize;
+    assert_eq!((starts.len(), starts[kept]), (3, curve[5]));
+    assert!(starts.iter().all(|l| *l >= starts[kept]), "{starts:?}");
+    assert_eq!(fit["change"].as_f64(), Some((curve[4] - curve[5]).abs() / curve[4]));
+    assert_eq!((numbers(&fit["gradients"]).len(), numbers(&fit["gradients"])[0]), (6, 1.0));
+    let said = p.ok(line);
+    assert!(said.contains("stopped at the limit") && said.contains(&format!("kept: number {}", kept + 1)), "{said}");
+    for told in [said, p.ok("info m.mereo")] {
+        assert!(told.contains("\nlast change ") && told.contains("\ngradient "), "{told}");
+    }
+    let info = p.json("info m.mereo");
+    assert_eq!((&info["gradients"], &info["change"]), (&fit["gradients"], &fit["change"]));
+
+    // Products don't know it.
+    let line = "fit nmf digits -k 5 --solver mu --max-passes 3 -o mu.mereo";
+    assert!(p.json(line)["gradients"].is_null() && !p.ok(line).contains("gradient"));
+    assert!(p.fails(2, "fit nmf digits -k 5 --init nndsvd --restarts 2 -o x").contains("set restarts to 1"));
+}
+
+#[test]
 fn named_data_is_listed_shown_and_found() {
     let p = Place::new();
     let list = p.json("data list");

@@ -145,17 +145,28 @@ fn block(b: &Block) -> Markup {
         Block::Plots(plots) => html! { div.charts { @for p in plots { (plot(p)) } } },
         Block::Plates(plates) => html! { div.plates { @for p in plates { (plate(p)) } } },
         Block::Atoms { atoms, image, under, columns } => each(atoms, *image, under, columns.as_deref()),
-        Block::Comparison(c) => html! { (figure(c)) h3.apart { "Measures" } (measures(c)) },
+        Block::Comparison(c) => html! { (figure(c, false)) h3.apart { "Measures" } (measures(c)) },
     }
 }
 
+/// Cells with more letters are sentences.
+const SENTENCE: usize = 40;
+/// Cells with more letters are phrases, which may be set in several lines.
+const PHRASE: usize = 20;
+/// Tables of more columns are set smaller.
+const MANY: usize = 12;
+
 fn table(t: &Table) -> Markup {
     let left = |i: usize| i == 0 || t.words.contains(&i);
+    // Sentences and phrases get room before a narrow screen has to scroll.
+    let longest = |i: usize| t.rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let long: Vec<bool> = (0..t.header.len()).map(|i| left(i) && longest(i) > SENTENCE).collect();
+    let phrase: Vec<bool> = (0..t.header.len()).map(|i| left(i) && longest(i) > PHRASE).collect();
     html! {
-        div.scroll { table.plain {
+        div.scroll { table.plain.many[t.header.len() > MANY] {
             thead { tr { @for (i, h) in t.header.iter().enumerate() { th.words[left(i)] scope="col" { (h) } } } }
             tbody { @for (r, row) in t.rows.iter().enumerate() { tr {
-                @for (i, cell) in row.iter().enumerate() { td.best[t.strong == Some(r)].words[left(i)] { (cell) } }
+                @for (i, cell) in row.iter().enumerate() { td.best[t.strong == Some(r)].words[left(i)].phrase[phrase.get(i) == Some(&true)].long[long.get(i) == Some(&true)] { (cell) } }
             } } }
         } }
     }

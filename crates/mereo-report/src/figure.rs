@@ -20,23 +20,23 @@ const PROFILES: usize = 12;
 /// Most columns of a picture of atoms that are not images.
 const COLUMNS: usize = 768;
 
-/// The figure, whatever the rows are.
-pub fn figure(c: &Comparison) -> Markup {
+/// The figure, whatever the rows are, with a heading of its own if it is to have one.
+pub fn figure(c: &Comparison, headed: bool) -> Markup {
     match c.data.image.filter(|(h, w)| h * w == c.data.cols && c.data.cols > 0) {
-        Some(shape) => images(c, shape),
-        None => columns(c),
+        Some(shape) => images(c, shape, headed),
+        None => columns(c, headed),
     }
 }
 
-fn images(c: &Comparison, shape: (usize, usize)) -> Markup {
+fn images(c: &Comparison, shape: (usize, usize), headed: bool) -> Markup {
     let held = if c.data.test > 0 { "held-out row" } else { "row" };
     let shown = c.k.min(SHOWN);
     html! {
-        h2 { "Atoms, and one " (held) " made of them" }
+        @if headed { h2 { "Atoms, and one " (held) " made of them" } }
         p.note {
             "Left, the atoms: numbers above zero go to black, below zero to red, each atom by its own largest. "
-            "Each atom times its code, added up, is the reconstruction of row " (c.example.row) ", which no model "
-            @if c.data.test > 0 { "saw. " } @else { "saw alone. " }
+            "Each atom times its code, added up, is the reconstruction of row " (c.example.row)
+            @if c.data.test > 0 { ", which no model saw. " } @else { ", one of those that were learned from. " }
             "Codes stand in the places of their atoms, black above zero and red below; in pictures of rows, large numbers are bright."
             @if c.entries.iter().any(|e| e.example.offset.is_some()) { " The offset is what a model decodes from no codes at all: for centred PCA, the mean row." }
             @if shown < c.k { " The first " (shown) " of " (c.k) " atoms are drawn." }
@@ -179,10 +179,10 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-fn columns(c: &Comparison) -> Markup {
+fn columns(c: &Comparison, headed: bool) -> Markup {
     let d = c.data.cols;
     html! {
-        h2 { "Atoms" }
+        @if headed { h2 { "Atoms" } }
         p.note {
             "One row of colour is one atom, from the first column on the left to the last on the right: numbers above zero go to "
             "black, below zero to red, each atom by its own largest."
@@ -198,7 +198,7 @@ fn columns(c: &Comparison) -> Markup {
                 div.profiles { @for a in 0..e.atoms.rows.min(PROFILES) { (profile(Names(c.data.columns.as_deref()), e.atoms.row(a), &format!("Atom {a}"))) } }
             }
         }
-        (example(c))
+        (example(c, headed))
     }
 }
 
@@ -263,11 +263,12 @@ pub(crate) fn profile(names: Names, atom: &[f32], title: &str) -> Markup {
 }
 
 /// One row and what each model makes of it, by its strongest columns.
-fn example(c: &Comparison) -> Markup {
+fn example(c: &Comparison, headed: bool) -> Markup {
     let top = strongest(&c.example.prepared, 12);
     let names = Names(c.data.columns.as_deref());
     html! {
-        h2 { "One " @if c.data.test > 0 { "held-out " } "row, and what the models make of it" }
+        @let title = if c.data.test > 0 { "One held-out row, and what the models make of it" } else { "One row, and what the models make of it" };
+        @if headed { h2 { (title) } } @else { h3.apart { (title) } }
         p.note { "The " (top.len()) " strongest columns of row " (c.example.row) ", as prepared, and the same columns rebuilt from its codes." }
         div.scroll { table {
             thead { tr {

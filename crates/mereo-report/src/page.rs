@@ -21,7 +21,7 @@ pub fn html(c: &Comparison) -> String {
                 @for l in &c.left_out { p.left { (l.label) " is left out: " (l.why) "." } }
             }
             main {
-                (figure(c))
+                (figure(c, true))
                 h2 { "Measures" }
                 p.note { "Errors compare rows with what the models make of them, after preparation; bold is the lowest." }
                 (measures(c))

@@ -119,6 +119,18 @@ const COST: &[Measure] = &[
     }),
     row("Time to fit", "Wall-clock time.", seconds, |e| Some(e.facts.seconds)),
     row("Passes over the data", "How often every row was looked at.", count, |e| Some(e.facts.curve.len() as f64)),
+    row(
+        "Last change of the loss",
+        "What the last pass changed, as a share of the loss: near 0 where the fit has converged.",
+        number,
+        |e| e.facts.change(),
+    ),
+    row(
+        "Gradient left",
+        "How steep the loss still is where it can fall, as a share of how steep it was at the start; – where the method doesn't tell.",
+        number,
+        |e| e.facts.gradient(),
+    ),
 ];
 
 /// The whole table. A measure that no model has is left out.
@@ -135,7 +147,7 @@ pub fn measures(c: &Comparison) -> Markup {
                     @for m in rows { (line(c, m)) }
                 }
                 tr {
-                    th scope="row" { "Why it stopped" small { "The loss stood still, the limit of passes came first, or someone asked." } }
+                    th scope="row" { "Why it stopped" small { "It converged, the limit of passes came first, or someone asked." } }
                     @for e in &c.entries { td { (stop(e.facts.stop)) } }
                 }
             }
@@ -161,7 +173,7 @@ fn line(c: &Comparison, m: &Measure) -> Markup {
 fn stop(stop: Stop) -> &'static str {
     match stop {
         Stop::Converged => "converged",
-        Stop::Limit => "limit",
+        Stop::Limit => "limit of passes",
         Stop::Cancelled => "cancelled",
     }
 }

@@ -41,6 +41,9 @@ pub struct About {
     pub params: Value,
     /// Loss after every pass.
     pub curve: Vec<f64>,
+    /// How far from a stationary point each pass began ([`Pass::gradient`](crate::fold::Pass)); empty where the method doesn't know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gradients: Vec<f64>,
     /// Why the fit ended.
     pub stop: Stop,
     /// Version of mereo that made it.
@@ -57,6 +60,7 @@ impl About {
             image: None,
             params: serde_json::to_value(method).unwrap_or_default(),
             curve: fitted.curve.iter().map(|p| p.loss).collect(),
+            gradients: fitted.curve.iter().filter_map(|p| p.gradient).collect(),
             stop: fitted.stop,
             version: env!("CARGO_PKG_VERSION").into(),
         }

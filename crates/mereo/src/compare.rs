@@ -115,6 +115,26 @@ pub struct Facts {
     pub stop: Stop,
 }
 
+impl Facts {
+    /// How much the last pass changed the loss, as a share of it.
+    pub fn change(&self) -> Option<f64> {
+        last_change(self.curve.iter().map(|p| p.loss))
+    }
+
+    /// How far from a stationary point the last pass began; see [`fold::Progress::gradient`].
+    pub fn gradient(&self) -> Option<f64> {
+        self.curve.last()?.gradient
+    }
+}
+
+/// How much the last of these losses differs from the one before it, as a share of that; none where that is no finite number.
+pub fn last_change(losses: impl DoubleEndedIterator<Item = f64>) -> Option<f64> {
+    let mut back = losses.rev();
+    let (last, before) = (back.next()?, back.next()?);
+    let change = if last == before { 0.0 } else { (before - last).abs() / before.abs() };
+    Some(change).filter(|c| c.is_finite())
+}
+
 /// One fitted model, measured.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Entry {

@@ -272,7 +272,9 @@ pub struct Nmf {
     pub missing: Missing,
     /// Rows come with what each of their entries counts ([`Rows::weights`]): Σ v·(x − wh)², or a divergence weighted alike; of the same solvers.
     pub weights: bool,
-    /// Passes over the data at most.
+    /// Independent starts, of which the one with the lowest loss is kept.
+    pub restarts: usize,
+    /// Passes over the data at most, in each start.
     pub max_passes: usize,
     /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`.
     pub tol: f64,
@@ -308,6 +310,7 @@ impl Default for Nmf {
             signed: false,
             missing: Missing::None,
             weights: false,
+            restarts: 1,
             max_passes: 200,
             tol: 1e-4,
             encode_tol: 1e-5,
@@ -387,7 +390,12 @@ impl Method for Nmf {
                 "k = {k} exceeds both the {n} rows and the {d} columns; lower k to at most {limit}"
             )));
         }
-        for (name, count) in [("sweeps", self.sweeps), ("max_passes", self.max_passes), ("encode_max", self.encode_max)] {
+        for (name, count) in [
+            ("sweeps", self.sweeps),
+            ("restarts", self.restarts),
+            ("max_passes", self.max_passes),
+            ("encode_max", self.encode_max),
+        ] {
             if count == 0 {
                 return Err(Error::parameter(format!("{name} = 0 does nothing; give at least 1")));
             }
@@ -455,6 +463,10 @@ impl Method for Nmf {
             way if !self.multiplies() && self.sparse_codes.is_none() => Memo::Cache(squared::memo(way, self.k)),
             _ => Memo::Kept(self.k),
         }
+    }
+
+    fn restarts(&self) -> usize {
+        self.restarts
     }
 
     fn seed(&self) -> u64 {

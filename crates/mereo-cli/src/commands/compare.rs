@@ -9,6 +9,7 @@ use crate::split::{self, HeldOut};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
 use mereo::compare::{self, About, Comparison, Entry, Example, LeftOut, Setting, Sizes};
+use mereo::fold::Stop;
 use mereo::measure;
 use mereo::prepare::{Pipeline, Recipe};
 use mereo::source::{self, Source, Subset};
@@ -124,7 +125,12 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if global.json {
         return show::json(&Outcome { report: report.display().to_string(), comparison: &comparison });
     }
-    show::print(&format!("{}\nreport written to {}\n", table(&comparison), report.display()))
+    show::print(&format!("{}\nreport written to {}\n", table(&comparison), report.display()))?;
+    for e in comparison.entries.iter().filter(|e| e.facts.stop == Stop::Limit) {
+        let change = e.facts.change().map_or(String::new(), |v| format!("; the last one changed its loss by {v:.0e} of it"));
+        global.say(format_args!("note: {} stopped at its limit of {} passes{change}", e.facts.label, e.facts.curve.len()));
+    }
+    Ok(())
 }
 
 /// The JSON document.
@@ -241,7 +247,7 @@ fn table(c: &Comparison) -> String {
     if held {
         header.push("held out");
     }
-    header.extend(["FVU", "sparse atoms", "sparse codes", "overlap", "dead", "passes", "time"]);
+    header.extend(["FVU", "sparse atoms", "sparse codes", "overlap", "dead", "passes", "last change", "time"]);
     let rows: Vec<Vec<String>> = c
         .entries
         .iter()
@@ -253,6 +259,7 @@ fn table(c: &Comparison) -> String {
             row.extend([fvu, atoms.sparseness.mean, codes.row_sparseness, atoms.overlap.mean].map(show::number));
             row.push(atoms.dead.len().to_string());
             row.push(e.facts.curve.len().to_string());
+            row.push(e.facts.change().map_or("–".into(), |v| format!("{v:.0e}")));
             row.push(show::seconds(e.facts.seconds));
             row
         })

@@ -271,8 +271,16 @@ struct Outcome {
     prep: Vec<Recipe>,
     passes: usize,
     curve: Vec<f64>,
+    /// How far from a stationary point each pass began, where the method knows it: the projected gradient over that of the first pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gradients: Vec<f64>,
+    /// What the last pass changed, as a share of the loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<f64>,
     /// Final loss of every start.
     starts: Vec<f64>,
+    /// Which of them was kept, from 0.
+    kept: usize,
     stop: Stop,
     seconds: f64,
     train: Option<Errors>,
@@ -298,8 +306,11 @@ impl Outcome {
             cols: train.cols(),
             prep: asked.prep.clone(),
             passes: fitted.curve.len(),
+            gradients: fitted.curve.iter().filter_map(|p| p.gradient).collect(),
+            change: mereo::compare::last_change(fitted.curve.iter().map(|p| p.loss)),
             curve: fitted.curve.iter().map(|p| p.loss).collect(),
             starts: fitted.starts.clone(),
+            kept: fitted.curve.first().map_or(0, |p| p.restart),
             stop: fitted.stop,
             seconds,
             train: None,
@@ -323,6 +334,16 @@ impl Outcome {
         }
         rows.push(("passes".into(), format!("{}, {}", self.passes, super::why(self.stop))));
         rows.push(("loss".into(), show::number(self.curve.last().copied().unwrap_or(f64::NAN))));
+        rows.extend(super::course(&self.curve, self.gradients.last().copied()));
+        if self.starts.len() > 1 {
+            let losses: Vec<String> = self.starts.iter().map(|&l| show::number(l)).collect();
+            // A start that was stopped on the way can be the best already.
+            let kept = if self.kept < losses.len() { "" } else { ", which was not whole" };
+            rows.push((
+                "starts".into(),
+                format!("{} ended at a loss of {}; kept: number {}{kept}", losses.len(), losses.join(", "), self.kept + 1),
+            ));
+        }
         rows.push(("time".into(), show::seconds(self.seconds)));
         rows.push(("written".into(), self.output.clone()));
         if let Some(path) = &self.checkpoint {

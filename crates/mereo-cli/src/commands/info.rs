@@ -55,7 +55,7 @@ fn checkpoint(path: &Path, bag: &Bag, global: &Global) -> Result<()> {
     if global.json {
         return show::json(&json!({
             "file": path.display().to_string(), "what": "checkpoint", "method": method, "rows": shape.rows, "cols": shape.cols,
-            "passes": curve.len(), "starts_done": starts.len(), "loss": loss, "seconds": seconds, "params": params,
+            "passes": curve.len(), "starts_done": starts.len(), "losses_of_starts": starts, "loss": loss, "seconds": seconds, "params": params,
         }));
     }
     let mut rows = vec![
@@ -64,11 +64,14 @@ fn checkpoint(path: &Path, bag: &Bag, global: &Global) -> Result<()> {
         ("so far".into(), format!("{} passes in {}", curve.len(), show::seconds(seconds))),
     ];
     if !starts.is_empty() {
-        rows.push(("starts done".into(), starts.len().to_string()));
+        let losses: Vec<String> = starts.iter().map(|&l| show::number(l)).collect();
+        rows.push(("starts done".into(), format!("{}, which ended at a loss of {}", starts.len(), losses.join(", "))));
     }
     if let Some(loss) = loss {
         rows.push(("loss".into(), show::number(loss)));
     }
+    let losses: Vec<f64> = curve.iter().map(|p| p.loss).collect();
+    rows.extend(super::course(&losses, curve.last().and_then(|p| p.gradient)));
     rows.push(("parameters".into(), super::params_line(&params)));
     show::print(&show::pairs(&rows))
 }

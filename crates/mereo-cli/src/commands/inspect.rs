@@ -103,7 +103,7 @@ fn described(path: &Path, bundle: &Bundle) -> Value {
         "file": path.display().to_string(), "what": "model", "method": bundle.model.method(), "atoms": bundle.model.atoms().rows,
         "cols": about.shape.cols, "rows": about.shape.rows, "data": about.data, "image": about.image, "columns": about.columns,
         "prep": bundle.pipeline.recipes(), "params": about.params, "curve": about.curve, "stop": about.stop,
-        "version": about.version,
+        "version": about.version, "change": mereo::compare::last_change(about.curve.iter().copied()), "gradients": about.gradients,
     })
 }
 
@@ -127,6 +127,7 @@ fn lines(path: &Path, bundle: &Bundle) -> Vec<(String, String)> {
     if let Some(loss) = about.curve.last() {
         rows.push(("loss".into(), show::number(*loss)));
     }
+    rows.extend(super::course(&about.curve, about.gradients.last().copied()));
     rows
 }
 

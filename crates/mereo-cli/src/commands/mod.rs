@@ -16,6 +16,7 @@ pub mod transform;
 
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Result};
+use crate::show;
 use mereo::fold::Stop;
 use serde_json::Value;
 
@@ -51,6 +52,27 @@ pub fn params_line(params: &Value) -> String {
     let mut fields: Vec<_> = fields.iter().filter(|(_, v)| !v.is_null()).collect();
     fields.sort_by_key(|(name, _)| *name != "k");
     fields.iter().map(|(name, v)| format!("{name} {}", word(v))).collect::<Vec<_>>().join(", ")
+}
+
+/// How far a fit got, for the lines that tell of it: what the last pass changed, and how steep it still was.
+pub fn course(losses: &[f64], gradient: Option<f64>) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    if let Some(change) = mereo::compare::last_change(losses.iter().copied()) {
+        rows.push(("last change".into(), format!("{} of the loss", show::number(change))));
+    }
+    if let Some(gradient) = gradient {
+        rows.push(("gradient".into(), format!("{} of that of the first pass", show::number(gradient))));
+    }
+    rows
+}
+
+/// What to say of fits of which `stopped` came to their limit of passes, where some did.
+pub fn limited(stopped: usize, fits: usize, remedy: &str) -> Option<String> {
+    match (stopped, fits) {
+        (0, _) => None,
+        (1, 1) => Some(format!("The fit stopped at its limit of passes before it converged; {remedy}")),
+        _ => Some(format!("{stopped} of {fits} fits stopped at their limit of passes before they converged; {remedy}")),
+    }
 }
 
 /// Why a fit ended, in words.

@@ -6,6 +6,7 @@ use crate::methods::{Ask, Choice};
 use crate::progress::Progress;
 use crate::subject::{self, Subject, cells};
 use crate::{show, stop};
+use mereo::fold::Stop;
 use mereo::prepare::Recipe;
 use mereo::rank::{self, How, Recommendation, Tried};
 use mereo::source::Memory;
@@ -111,11 +112,18 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let runner = args.subject.runner(global);
     let runner = crate::methods::Runner { global: &silent, ..runner };
     let mut tried = Vec::new();
+    // Fits that are to converge, and those of them that did not; the first ones of an imputation are short on purpose.
+    let (mut whole, mut stopped) = (0, 0);
     for (i, &k) in ks.iter().enumerate() {
         let bar = Progress::new(&format!("{} with {k} atoms ({} of {})", args.method.label(), i + 1, ks.len()), global);
         let one = rank::tried(&x, k, &how, |x: &Mat, ask: &rank::Ask| -> Result<Box<dyn Model>> {
             let ask = Ask { k: ask.k, seed: ask.seed, max_passes: ask.passes, warm: ask.warm, missing: ask.missing };
-            Ok(runner.choice(args.method, &ask, &Memory::from(x))?.0)
+            let (model, facts) = runner.choice(args.method, &ask, &Memory::from(x))?;
+            if ask.max_passes.is_none() && ask.warm.is_none() {
+                whole += 1;
+                stopped += usize::from(facts.stop == Stop::Limit);
+            }
+            Ok(model)
         });
         bar.clear();
         tried.push(one.map_err(|e| stop::or(e, runner.left))?);
@@ -142,7 +150,10 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Section { title: "The numbers".into(), note: NOTE.into(), blocks: vec![Block::Table(table(&tried, &said))] },
         Section { title: "Against the number of atoms".into(), note: String::new(), blocks: vec![Block::Plots(plots(&tried))] },
     ];
-    let json = serde_json::json!({ "k": said.k, "recommendation": said, "how": how, "method": args.method, "tried": tried });
+    page.summary.extend(super::limited(stopped, whole, "errors and agreement are those of where they stopped."));
+    let json = serde_json::json!({
+        "k": said.k, "recommendation": said, "how": how, "method": args.method, "tried": tried, "fits": whole, "stopped_at_limit": stopped,
+    });
     subject::publish(&page, &args.output, global, json)
 }
 
@@ -160,7 +171,11 @@ fn mean(v: &[f64]) -> f64 {
 fn spread(v: &[f64]) -> String {
     let (m, n) = (mean(v), v.len() as f64);
     let variance = v.iter().map(|x| (x - m).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    format!("{} ± {:.1e}", show::number(m), (variance / n).sqrt())
+    let m = show::number(m);
+    // As many places as the mean has.
+    let places = m.split_once('.').map_or(0, |(_, after)| after.len());
+    let error = (variance / n).sqrt();
+    if m.contains('e') { format!("{m} ± {error:.1e}") } else { format!("{m} ± {error:.places$}") }
 }
 
 fn table(tried: &[Tried], said: &Recommendation) -> Table {

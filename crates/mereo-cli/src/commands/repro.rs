@@ -4,6 +4,7 @@ mod claims;
 mod lee_seung;
 mod notes;
 mod peer;
+mod variants;
 mod words;
 
 use crate::args::Global;

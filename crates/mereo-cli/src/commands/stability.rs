@@ -5,9 +5,11 @@ use crate::failure::{Failure, Result};
 use crate::methods::{Ask, Choice};
 use crate::show;
 use crate::subject::{self, Subject, cells};
-use mereo::measure;
+use mereo::compare::Facts;
+use mereo::fold::Stop;
 use mereo::prepare::Recipe;
 use mereo::source::Memory;
+use mereo::{Mat, measure};
 use mereo_report::{Block, Document, Section, Table};
 use std::path::PathBuf;
 
@@ -42,6 +44,19 @@ Examples:
   mereo stability swimmer -k 17 --seeds 10       which parts every start finds
   mereo stability faces -k 36 --prep lee-seung   a table, and stability.html with the atoms";
 
+/// The fit of one seed.
+struct Fit {
+    seed: u64,
+    facts: Facts,
+    atoms: Mat,
+}
+
+impl Fit {
+    fn loss(&self) -> f64 {
+        self.facts.curve.last().map_or(f64::NAN, |p| p.loss)
+    }
+}
+
 /// Fits every seed, matches the atoms, prints the table and writes the page.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     if args.seeds < 2 {
@@ -55,14 +70,14 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let mut fits = Vec::new();
     for seed in (args.subject.seed..).take(args.seeds) {
         let (model, facts) = runner.choice(args.method, &Ask { k: args.k, seed, ..Ask::default() }, &source)?;
-        let loss = facts.curve.last().map_or(f64::NAN, |p| p.loss);
-        fits.push((seed, loss, facts.seconds, model.atoms().clone()));
+        fits.push(Fit { seed, facts, atoms: model.atoms().clone() });
     }
     // The fit of the lowest loss is the one to show.
-    fits.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let others: Vec<&mereo::Mat> = fits[1..].iter().map(|f| &f.3).collect();
-    let atoms = measure::found_again(&fits[0].3, &others)?;
-    let mean = measure::stability(&fits.iter().map(|f| &f.3).collect::<Vec<_>>())?;
+    fits.sort_by(|a, b| a.loss().total_cmp(&b.loss()));
+    let others: Vec<&Mat> = fits[1..].iter().map(|f| &f.atoms).collect();
+    let first = &fits[0].atoms;
+    let atoms = measure::found_again(first, &others)?;
+    let mean = measure::stability(&fits.iter().map(|f| &f.atoms).collect::<Vec<_>>())?;
     let mut order: Vec<usize> = (0..atoms.each.len()).collect();
     order.sort_by(|&a, &b| atoms.each[b].total_cmp(&atoms.each[a]));
     let firm = atoms.each.iter().filter(|s| **s > 0.9).count();
@@ -71,7 +86,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         atoms.each.len(),
         args.seeds
     );
-    let summary = measure::atoms(&fits[0].3, opened.image);
+    let summary = measure::atoms(first, opened.image);
     let table = Table {
         header: cells(&["atom", "found again", "least", "sparseness", "overlap"]),
         rows: order
@@ -89,26 +104,34 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         ..Table::default()
     };
     let seeds = Table {
-        header: cells(&["seed", "loss", "its atoms, matched with the first", "time"]),
+        header: cells(&["seed", "loss", "its atoms, matched with the first", "passes", "ended", "last change", "time"]),
         rows: fits
             .iter()
-            .map(|(seed, loss, seconds, other)| {
-                let alike = measure::matched(&fits[0].3, other)?.mean;
-                Ok(vec![seed.to_string(), show::number(*loss), format!("{alike:.3}"), show::seconds(*seconds)])
+            .map(|f| {
+                let alike = measure::matched(first, &f.atoms)?.mean;
+                let change = f.facts.change().map_or("–".into(), |v| format!("{v:.0e}"));
+                let ended = if f.facts.stop == Stop::Limit { "limit of passes" } else { "converged" };
+                let passes = f.facts.curve.len().to_string();
+                let time = show::seconds(f.facts.seconds);
+                Ok(vec![f.seed.to_string(), show::number(f.loss()), format!("{alike:.3}"), passes, ended.into(), change, time])
             })
             .collect::<Result<_>>()?,
+        words: vec![4],
         ..Table::default()
     };
+    let stopped = fits.iter().filter(|f| f.facts.stop == Stop::Limit).count();
     let under: Vec<String> = atoms.each.iter().map(|s| format!("{s:.2}")).collect();
+    let mut summary = vec![answer];
+    summary.extend(super::limited(stopped, fits.len(), "what differs between them may still come together."));
     let page = Document {
         title: format!("Which atoms every start finds: {} on {}", args.method.label(), opened.data.name),
         facts: vec![opened.line(&args.prep), format!("{} atoms · {} seeds", args.k, args.seeds)],
-        summary: vec![answer],
+        summary,
         sections: vec![
             Section {
                 title: "Atoms".into(),
                 note: "The fit of the lowest loss. Under each atom, the mean |cosine| with its match in the other fits, one to one: 1 if all found it.".into(),
-                blocks: vec![Block::Atoms { atoms: fits[0].3.clone(), image: opened.image, under, columns: opened.data.columns.clone() }],
+                blocks: vec![Block::Atoms { atoms: first.clone(), image: opened.image, under, columns: opened.data.columns.clone() }],
             },
             Section { title: "Atom by atom".into(), note: "Firm ones first.".into(), blocks: vec![Block::Table(table)] },
             Section { title: "Seed by seed".into(), note: "Lowest loss first.".into(), blocks: vec![Block::Table(seeds)] },
@@ -117,7 +140,13 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         made: opened.made(),
         ..Document::default()
     };
-    let losses: Vec<_> = fits.iter().map(|f| serde_json::json!({ "seed": f.0, "loss": f.1, "seconds": f.2 })).collect();
+    let told = |f: &Fit| {
+        serde_json::json!({
+            "seed": f.seed, "loss": f.loss(), "passes": f.facts.curve.len(), "stop": f.facts.stop, "change": f.facts.change(),
+            "gradient": f.facts.gradient(), "seconds": f.facts.seconds,
+        })
+    };
+    let losses: Vec<_> = fits.iter().map(told).collect();
     let json = serde_json::json!({ "k": args.k, "method": args.method, "mean": mean, "atoms": atoms.each, "least": atoms.least, "seeds": losses });
     subject::publish(&page, &args.output, global, json)
 }

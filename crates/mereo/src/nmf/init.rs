@@ -1,6 +1,6 @@
 //! First values of W and H.
 //!
-//! A row's first weights follow from the seed, the row's number and the row itself, so blocks and workers agree.
+//! A row's first weights follow from the seed, the restart, the row's number and the row itself, so blocks and workers agree.
 //!
 //! NNDSVD (Boutsidis & Gallopoulos 2008): with singular values σ and vectors u, v, the first pair starts at √σ|u|, √σ|v|; of
 //! every other pair the positive or the negative parts are kept, whichever have the larger product m of norms, as √(σm)
@@ -72,6 +72,13 @@ fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
 /// Refuses a start that this data, or these parameters, can't give.
 pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> {
     let k = how.k;
+    if let (2.., Some(name)) = (how.restarts, always_alike(how.init)) {
+        return Err(Error::parameter(format!(
+            "restarts = {} of a start that is always the same ({name}) are one fit done over; set restarts to 1, or init to random, \
+             k-means or nndsvdar",
+            how.restarts
+        )));
+    }
     match (how.init, &how.given) {
         (NmfInit::KMeans | NmfInit::Spa | NmfInit::Snpa, _) if k > n => Err(Error::parameter(format!(
             "k = {k} exceeds the {n} rows, of which this start makes atoms; lower k, or use init = random"
@@ -98,6 +105,18 @@ pub(super) fn check(how: &Nmf, Shape { rows: n, cols: d }: Shape) -> Result<()> 
             n.min(d)
         ))),
         _ => Ok(()),
+    }
+}
+
+/// The name of a start in which nothing is random.
+fn always_alike(init: NmfInit) -> Option<&'static str> {
+    match init {
+        NmfInit::Random | NmfInit::KMeans | NmfInit::Nndsvdar => None,
+        NmfInit::Nndsvd => Some("nndsvd"),
+        NmfInit::Nndsvda => Some("nndsvda"),
+        NmfInit::Spa => Some("spa"),
+        NmfInit::Snpa => Some("snpa"),
+        NmfInit::Given => Some("given"),
     }
 }
 
@@ -250,6 +269,7 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         thin: false,
         columns: Vec::new(),
         rows: shape.rows as u64,
+        restart: restart as u64,
         warm: false,
         first_gradient: 0.0,
         sweeps: [how.sweeps; 2],
@@ -279,7 +299,8 @@ pub(super) fn weights(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
         });
     }
     w.par_chunks_exact_mut(k).enumerate().for_each(|(i, w)| {
-        let number = first + i as u64;
+        // No data has 2^48 rows, so every restart has numbers of its own.
+        let number = (state.restart << 48) + first + i as u64;
         match how.init {
             NmfInit::Random => random(w, how.seed, stream::CODES, number, size),
             // Squared error: the first sweep finds them from nothing. Products need something to multiply.

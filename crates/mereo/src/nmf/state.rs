@@ -25,6 +25,8 @@ pub struct NmfState {
     pub(super) columns: Vec<f64>,
     /// Rows of the whole data (n).
     pub(super) rows: u64,
+    /// Which start this is: first weights are drawn anew in each.
+    pub(super) restart: u64,
     /// H·Hᵀ (k×k), columns weighted by their curvature where there is one, where the next pass is taken.
     pub(super) gram: Vec<f32>,
     /// Σ_j H (k), where the next pass is taken.
@@ -167,6 +169,7 @@ impl State for NmfState {
         bag.put("caution", self.caution);
         bag.put_f64("columns", &self.columns);
         bag.put("rows", self.rows);
+        bag.put("restart", self.restart);
         bag.put("warm", self.warm);
         bag.put("thin", self.thin);
         bag.put("sweeps", self.sweeps);
@@ -205,6 +208,7 @@ impl State for NmfState {
             caution: bag.get("caution")?,
             columns: bag.f64("columns")?,
             rows: bag.get("rows")?,
+            restart: bag.get("restart")?,
             warm: bag.get("warm")?,
             thin: bag.get("thin")?,
             sweeps: bag.get("sweeps")?,

@@ -152,7 +152,10 @@ pub struct NmfFlags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub weights: Option<PathBuf>,
-    /// Passes over the data at most.
+    /// Independent starts, of which the one with the lowest loss is kept; for random, k-means and nndsvdar.
+    #[arg(long, value_name = "N", default_value_t = Nmf::default().restarts)]
+    pub restarts: usize,
+    /// Passes over the data at most, in each start.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().max_passes)]
     pub max_passes: usize,
     /// Stop when a pass changes the loss by no more than this share of it; 0 runs to --max-passes.

@@ -4,7 +4,7 @@
 use super::peer::{self, Done, Exchange, Job};
 use super::{Faces, embedded, find, is, list, read, rows, unit};
 use crate::args::Global;
-use crate::commands::parts::{self, Axes, Constraint, Grid, MEASURES, Start, Steps, Tries};
+use crate::commands::parts::{self, Axes, Grid, MEASURES, Start, Steps, Tries, What};
 use crate::failure::{Failure, Result};
 use crate::fetch;
 use crate::methods::Runner;
@@ -489,10 +489,10 @@ fn study(faces: &Faces, args: &Args, runner: &Runner) -> Result<Grid> {
         rows: vec![train, train / 2, train / 4],
         start: vec![Start::Random, Start::Nndsvda],
         prep: vec![Steps(vec![]), Steps(vec![Recipe::LeeSeung])],
-        constraint: vec![Constraint::None, Constraint::L1, Constraint::Kl],
+        constraint: [What::None, What::L1, What::MuKl].map(Into::into).to_vec(),
     };
     let opened = crate::subject::Opened { rows: rows(&faces.x), ..faces.opened() };
-    parts::grid(&opened, axes, false, &Tries { seed: args.seed, seeds: 2, max_passes: args.max_passes, alpha: None }, runner)
+    parts::grid(&opened, axes, false, &Tries { seed: args.seed, seeds: 2, max_passes: args.max_passes }, runner)
 }
 
 /// A conclusion, and what was found.
