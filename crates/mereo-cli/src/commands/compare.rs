@@ -259,7 +259,7 @@ fn table(c: &Comparison) -> String {
             row.extend([fvu, atoms.sparseness.mean, codes.row_sparseness, atoms.overlap.mean].map(show::number));
             row.push(atoms.dead.len().to_string());
             row.push(e.facts.curve.len().to_string());
-            row.push(e.facts.change().map_or("–".into(), |v| format!("{v:.0e}")));
+            row.push(super::change(&e.facts));
             row.push(show::seconds(e.facts.seconds));
             row
         })

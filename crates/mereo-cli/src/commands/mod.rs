@@ -17,6 +17,7 @@ pub mod transform;
 use crate::args::{Cli, Command};
 use crate::failure::{Failure, Result};
 use crate::show;
+use mereo::compare::Facts;
 use mereo::fold::Stop;
 use serde_json::Value;
 
@@ -64,6 +65,11 @@ pub fn course(losses: &[f64], gradient: Option<f64>) -> Vec<(String, String)> {
         rows.push(("gradient".into(), format!("{} of that of the first pass", show::number(gradient))));
     }
     rows
+}
+
+/// A change of the loss in one word, for tables.
+pub fn change(facts: &Facts) -> String {
+    facts.change().map_or("–".into(), |v| if v == 0.0 { "0".into() } else { format!("{v:.0e}") })
 }
 
 /// What to say of fits of which `stopped` came to their limit of passes, where some did.

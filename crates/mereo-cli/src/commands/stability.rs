@@ -109,7 +109,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             .iter()
             .map(|f| {
                 let alike = measure::matched(first, &f.atoms)?.mean;
-                let change = f.facts.change().map_or("–".into(), |v| format!("{v:.0e}"));
+                let change = super::change(&f.facts);
                 let ended = if f.facts.stop == Stop::Limit { "limit of passes" } else { "converged" };
                 let passes = f.facts.curve.len().to_string();
                 let time = show::seconds(f.facts.seconds);

@@ -299,7 +299,7 @@ mod tests {
                 word == name(what)
             });
             assert!(told, "{what:?} is not in the help");
-            let usual = what.usual().map_or(true, |s| super::super::EXAMPLES.contains(&format!("[{s}]")));
+            let usual = what.usual().is_none_or(|s| super::super::EXAMPLES.contains(&format!("[{s}]")));
             assert!(usual, "{what:?}: the help tells another strength");
             let axes = Axes {
                 k: vec![3],

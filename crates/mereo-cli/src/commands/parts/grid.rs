@@ -270,8 +270,8 @@ impl Grid {
                 format!("the {} ({:.2} {} to {:.2} {})", AXES[*axis], e.low.0, e.low.1, e.high.0, e.high.1)
             };
             if let [most, between @ .., least] = found.as_slice() {
-                let then: String = between.iter().map(|b| format!(", then {}", words(b))).collect();
-                out.push(format!("{what} moves most with {}{then}, least with {}.", words(most), words(least)));
+                let then = [most].into_iter().chain(between).map(words).collect::<Vec<_>>().join(", then ");
+                out.push(format!("{what} moves most with {then}, least with {}.", words(least)));
             }
         }
         out.extend(limited(self.limited, self.fits, "a higher --max-passes takes them further."));

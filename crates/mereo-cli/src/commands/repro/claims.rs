@@ -1,6 +1,6 @@
 //! The claims N1 to N12: target, found, held.
 
-use super::variants::{Kind, Variants};
+use super::variants::{Kind, Variant, Variants};
 use super::{Faces, embedded};
 use crate::failure::Result;
 use crate::methods::Runner;
@@ -68,7 +68,7 @@ impl Fits<'_> {
 
 /// Sparseness of atoms by coordinate descent from a random start and from NNDSVDa.
 fn starts(f: &Fits) -> (f64, f64) {
-    let atoms = |init| f.variants.of(Kind::Cd(init)).map_or(f64::NAN, |v| v.atoms());
+    let atoms = |init| f.variants.of(Kind::Cd(init)).map_or(f64::NAN, Variant::atoms);
     (atoms(NmfInit::Random), atoms(NmfInit::Nndsvda))
 }
 
@@ -137,7 +137,7 @@ impl Told {
     fn figure_one(&mut self, f: &Fits) {
         let [nmf, vq, pca] = f.entries else { return };
         let own = f.faces.own;
-        let line = |kind| f.variants.of(kind).map_or(f64::NAN, |v| v.rmse());
+        let line = |kind| f.variants.of(kind).map_or(f64::NAN, Variant::rmse);
         let inverted = own.then(|| [Kind::Pca, Kind::LeeSeung, Kind::Vq].map(line));
         let errors = [pca, nmf, vq].map(|e| e.train.rmse);
         let near = |v: f64, low: f64, high: f64| v >= low * 0.97 && v <= high * 1.03;
@@ -179,8 +179,8 @@ impl Told {
 
     /// N5 and N6.
     fn sparse(&mut self, f: &Fits) {
-        let atoms = |kind| f.variants.of(kind).map_or(f64::NAN, |v| v.atoms());
-        let codes = |kind| f.variants.of(kind).map_or(f64::NAN, |v| v.codes());
+        let atoms = |kind| f.variants.of(kind).map_or(f64::NAN, Variant::atoms);
+        let codes = |kind| f.variants.of(kind).map_or(f64::NAN, Variant::codes);
         let order = [Kind::Local, Kind::Sparse(0.85), Kind::Smoothed(0.7), Kind::LeeSeung].map(atoms);
         let [local, smoothed, plain] = [Kind::Local, Kind::Smoothed(0.7), Kind::LeeSeung].map(codes);
         self.say(
@@ -267,7 +267,7 @@ impl Told {
 
     /// N11 and N12; `plain` is the sparseness of raw faces.
     fn traps(&mut self, f: &Fits, plain: f64) {
-        let loss = |init| f.variants.of(Kind::Mu(init)).map_or(f64::NAN, |v| v.loss());
+        let loss = |init| f.variants.of(Kind::Mu(init)).map_or(f64::NAN, Variant::loss);
         let ratio = (loss(NmfInit::Nndsvd) / loss(NmfInit::Random)).sqrt();
         let (from_random, from_svd) = starts(f);
         let start = (from_svd - from_random).abs();

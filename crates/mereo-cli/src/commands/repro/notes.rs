@@ -250,7 +250,7 @@ fn plates(fits: &[Fit], pictures: Vec<Option<Mat>>, first: &Split, second: &Spli
     let mut plates = Vec::new();
     for (f, picture) in fits.iter().zip(pictures).filter(|(f, _)| f.experiment < 4) {
         let on = if f.experiment < 3 { &first.faces.name } else { &second.faces.name };
-        let title = format!("{}. {on}, {} rows, {} {}", f.experiment, show::count(f.rows), f.k, word(f.init));
+        let title = format!("{}. {on}, {} rows, {} atoms from {}", f.experiment, show::count(f.rows), f.k, word(f.init));
         let under = vec![format!("mereo: sparse {:.2}, held-out MSE {:.5}", f.sparseness, f.test)];
         plates.push(Plate { title: title.clone(), atoms: f.atoms.clone(), image: Some(image(f)), under });
         if let Some(atoms) = picture {
