@@ -145,6 +145,7 @@ fn verdict(claims: &[claims::Claim]) -> String {
     let failed: Vec<&str> = claims.iter().filter(|c| !c.held).map(|c| c.id).collect();
     match failed.as_slice() {
         [] => format!("All {} claims hold.", claims.len()),
+        [one] => format!("{} of {} claims hold; {one} does not.", claims.len() - 1, claims.len()),
         _ => format!("{} of {} claims hold; {} do not.", claims.len() - failed.len(), claims.len(), failed.join(", ")),
     }
 }
