@@ -286,7 +286,7 @@ pub struct Nmf {
     pub restarts: usize,
     /// Passes over the data at most, in each start.
     pub max_passes: usize,
-    /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`.
+    /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max_passes`, as [`NmfSolver::Local`] always does.
     pub tol: f64,
     /// Encoding: a row is done when no slope is further than this share from where it should be: of the largest slope at
     /// no weights (squared error), or of the atom's sum (divergence). What f32 can't resolve, about 1e-6, is not asked for.
@@ -466,8 +466,10 @@ impl Method for Nmf {
     fn plan(&self) -> Plan {
         let judges = matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Newton) || self.weighs_squares();
         // A fit that may step back judges its passes itself: one that was undone says nothing of how far there is to go.
+        // What the rules of local NMF make smaller is not its loss, which says nothing of how far there is to go either.
+        let tol = if judges || self.way() == NmfSolver::Local { 0.0 } else { self.tol };
         let batch = (self.way() == NmfSolver::Online).then_some(self.batch);
-        Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol }, batch }
+        Plan { max: self.max_passes, tol, batch }
     }
 
     fn memo(&self) -> Memo {
@@ -532,7 +534,7 @@ impl Method for Nmf {
             _ => divergence::sums(self, d),
         };
         let apart = if self.by_ratios() && (loss != NmfLoss::KullbackLeibler || self.masked()) { k } else { 0 };
-        let anew = vec![0.0; if self.way() == NmfSolver::Online { online::anew(state) } else { 0 }];
+        let anew = vec![0.0; if self.way() == NmfSolver::Online { online::numbers(d, k) } else { 0 }];
         NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7], rows: [0.0; 2], anew }
     }
 

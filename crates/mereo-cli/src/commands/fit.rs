@@ -180,7 +180,9 @@ where
         bar.clear();
         outcome.print(global)?;
         if stop == Stop::Limit {
-            global.say(format_args!("note: the loss was still falling at the limit; a higher --max-passes takes it further"));
+            global.say(format_args!(
+                "note: the fit came to its limit of passes before it converged; a higher --max-passes takes it further"
+            ));
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ pub struct NmfStats {
     pub(super) sums: [f64; 7],
     /// `online`: rows, and those of them whose weights are not remembered.
     pub(super) rows: [f64; 2],
-    /// `online`, in some passes: Σxᵀw, Σwᵀw and Σw of all weights, of which the others are then the changes.
+    /// `online`: Σxᵀw, Σwᵀw and Σw of all weights, of which the others are then the changes.
     pub(super) anew: Vec<f64>,
 }
 

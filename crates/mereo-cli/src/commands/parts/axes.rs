@@ -222,7 +222,7 @@ impl Axes {
             What::LeeSeung => Nmf { solver: NmfSolver::LeeSeung, ..divergence },
             What::Nsnmf => Nmf { solver: NmfSolver::LeeSeung, theta: strong, ..divergence },
             // Its loss is not what it minimises, and may stand still long before the atoms do.
-            What::Local => Nmf { solver: NmfSolver::Local, tol: 0.0, ..divergence },
+            What::Local => Nmf { solver: NmfSolver::Local, ..divergence },
         }
     }
 }
