@@ -1,12 +1,14 @@
 //! The loop that every method is fitted by.
 //!
 //! A pass shows every block of rows to [`Method::observe`], which adds to sums; [`Comm::sum`] adds the sums of all workers;
-//! [`Method::update`] turns them into the next state. The driver here owns the loop, stopping, progress, checkpoints,
-//! the clock and cancellation; a method owns none of them.
+//! [`Method::update`] turns them into the next state, once a pass or after every [`Plan::batch`] of rows. The driver here owns
+//! the loop, stopping, progress, checkpoints, the clock and cancellation; a method owns none of them.
 //!
-//! Cost: one read of the data a pass. Memory: a block (two where blocks are read ahead), the sums, and the memo.
+//! Cost: one read of the data a pass. Memory: a block (two where blocks are read ahead), the sums, and the memo; with batches a
+//! copy of the state.
 
 mod checkpoint;
+mod pass;
 
 pub use checkpoint::Checkpoint;
 
@@ -18,9 +20,10 @@ use crate::rng::rng;
 use crate::source::{self, Source};
 use crate::store::Bag;
 use checkpoint::{resume, save};
+use pass::{Share, Span, spans};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// What a span of rows leaves behind. Only sums, so that any grouping of rows gives the same answer.
@@ -41,7 +44,7 @@ pub trait State: Clone + Send + Sync {
 pub trait Method: Serialize + Sync {
     /// All that is learned.
     type State: State;
-    /// The sums of one pass.
+    /// The sums between two updates.
     type Stats: Stats;
     /// What comes out.
     type Model: Model;
@@ -80,7 +83,7 @@ pub trait Method: Serialize + Sync {
     fn zero(&self, state: &Self::State) -> Self::Stats;
     /// Adds what rows `first..` leave behind. `memo` holds [`Memo::width`] numbers for each of them, zeros at first.
     fn observe(&self, state: &Self::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut Self::Stats) -> Result<()>;
-    /// Turns the sums of all rows into the next state.
+    /// Turns the sums of all rows, or of a batch of them, into the next state. What the last update of a pass says is the pass's.
     fn update(&self, state: &mut Self::State, stats: Self::Stats) -> Result<Progress>;
     /// The model that a state stands for.
     fn model(&self, state: Self::State) -> Result<Self::Model>;
@@ -102,6 +105,8 @@ pub struct Plan {
     pub max: usize,
     /// Ends when a pass changes the loss by no more than this share of it; 0 runs to `max`.
     pub tol: f64,
+    /// Rows between two updates, counted through the whole data whatever its blocks and workers; `None` is one update a pass.
+    pub batch: Option<usize>,
 }
 
 /// Numbers that the driver keeps for each row between passes.
@@ -109,7 +114,7 @@ pub struct Plan {
 pub enum Memo {
     /// None.
     None,
-    /// A cache of this many numbers: dropped where memory is short, the answer stays the same.
+    /// A cache of this many numbers: dropped where memory is short; the answer stays the same, or nearly as good.
     Cache(usize),
     /// This many numbers that are part of what is learned: a fit without room for them is refused.
     Kept(usize),
@@ -259,7 +264,7 @@ pub fn fit_on<M: Method>(
     }
     method.check(shape)?;
     let plan = method.plan();
-    let spans = spans(source, comm);
+    let spans = spans(source, comm.rank(), comm.size());
     // A worker that can't begin must not leave the others waiting for its sums.
     let begun = begin(method, source, &spans, shape, comm, &options);
     let Begun { sample, width, mut run, before, continued } = together(begun, comm)?;
@@ -280,23 +285,31 @@ pub fn fit_on<M: Method>(
         let ended = if ended.is_some() {
             ended
         } else {
-            let mut sums = method.zero(&run.state);
-            // A pass that is cancelled half-way has changed the memo of the blocks that it saw; a checkpoint must not hold that.
-            let untouched = options.checkpoint.is_some().then(|| run.memo.clone());
-            let seen = if asked {
-                Ok(ControlFlow::Break(()))
-            } else {
-                let watch = Observe { method, engine, source, spans: &spans, width, check: !checked, cancel: options.cancel };
-                watch.pass(&run.state, &mut run.memo, &mut sums)
+            // A pass that is cancelled half-way has changed the memo of the blocks that it saw, and its batches the state.
+            let memo = options.checkpoint.is_some().then(|| run.memo.clone());
+            let state = plan.batch.is_some_and(|rows| rows < shape.rows).then(|| run.state.clone());
+            let batch = plan.batch.unwrap_or(shape.rows);
+            let share = Share {
+                method,
+                engine,
+                source,
+                comm,
+                spans: &spans,
+                rows: shape.rows,
+                batch,
+                width,
+                check: !checked,
+                cancel: options.cancel,
             };
-            match agree(seen, &mut sums, shape, comm)? {
+            let progress = match share.pass(&mut run.state, &mut run.memo, asked)? {
                 ControlFlow::Break(()) => {
-                    run.memo = untouched.unwrap_or(run.memo);
+                    run.memo = memo.unwrap_or(run.memo);
+                    run.state = state.unwrap_or(run.state);
                     break Stop::Cancelled;
                 }
-                ControlFlow::Continue(()) => checked = true,
-            }
-            let progress = engine.update(method, &mut run.state, sums)?;
+                ControlFlow::Continue(progress) => progress,
+            };
+            checked = true;
             if !progress.loss.is_finite() {
                 return Err(Error::data(format!(
                     "the loss became {} in pass {}; the data's scale may be too extreme (largest values beyond 1e18 overflow): rescale it",
@@ -358,13 +371,15 @@ struct Begun<'a, S> {
 fn begin<'a, M: Method>(
     method: &M,
     source: &'a dyn Source,
-    spans: &[Span],
+    own: &[Span],
     shape: Shape,
     comm: &dyn Comm,
     options: &Options,
 ) -> Result<Begun<'a, M::State>> {
-    let own: usize = spans.iter().map(|s| s.rows).sum();
-    let width = memo_width(method, own, options);
+    let own: usize = own.iter().map(|s| s.rows).sum();
+    // All workers keep a cache, or none does: that of the one with the most rows must have room.
+    let rows = |rank| spans(source, rank, comm.size()).iter().map(|s| s.rows).sum();
+    let width = memo_width(method, (0..comm.size()).map(rows).max().unwrap_or(own), options);
     // An eighth of the bound: the sample is in memory while the first state is made of it.
     let room = options.memory.map_or(usize::MAX, |bytes| (bytes / 32) as usize / shape.cols);
     let sample = draw(source, method.sample(shape).min(room.max(method.least_sample(shape))), method.seed())?;
@@ -408,26 +423,6 @@ fn finish<M: Method>(method: &M, run: Run<M::State>, stop: Stop, unsaved: Option
     }
 }
 
-/// A block of this worker: its number, its first row in the whole data, its count, and its place in the memo.
-struct Span {
-    block: usize,
-    first: u64,
-    rows: usize,
-}
-
-fn spans(source: &dyn Source, comm: &dyn Comm) -> Vec<Span> {
-    let mut first = 0;
-    let mut own = Vec::new();
-    for block in 0..source.blocks() {
-        let rows = source.rows(block);
-        if block % comm.size() == comm.rank() {
-            own.push(Span { block, first, rows });
-        }
-        first += rows as u64;
-    }
-    own
-}
-
 /// Numbers kept for each of `rows` rows.
 fn memo_width<M: Method>(method: &M, rows: usize, options: &Options) -> Result<usize> {
     let width = method.memo().width();
@@ -449,122 +444,13 @@ fn memo_width<M: Method>(method: &M, rows: usize, options: &Options) -> Result<u
 fn accept_sample<M: Method>(method: &M, sample: &Rows, source: &dyn Source) -> Result<()> {
     if source::check_finite(sample, 0).and_then(|()| method.accept(sample, 0)).is_err() {
         // Every worker looks at every block, so that all of them end with the same error.
-        for span in spans(source, &Solo) {
+        for span in spans(source, 0, 1) {
             let x = source.block(span.block)?;
             source::check_finite(&x, span.first)?;
             method.accept(&x, span.first)?;
         }
     }
     Ok(())
-}
-
-/// One worker's share of one pass.
-struct Observe<'a, M: Method> {
-    method: &'a M,
-    engine: &'a dyn Engine<M>,
-    source: &'a dyn Source,
-    spans: &'a [Span],
-    width: usize,
-    check: bool,
-    cancel: Option<&'a AtomicBool>,
-}
-
-impl<M: Method> Observe<'_, M> {
-    /// Rows seen, or `Break` if cancelled.
-    fn pass(&self, state: &M::State, memo: &mut [f32], sums: &mut M::Stats) -> Result<ControlFlow<(), u64>> {
-        if self.source.streams() && self.spans.len() > 1 {
-            return self.pass_ahead(state, memo, sums);
-        }
-        let mut seen = 0;
-        let mut at = 0;
-        for span in self.spans {
-            if self.cancelled() {
-                return Ok(ControlFlow::Break(()));
-            }
-            let x = self.source.block(span.block)?;
-            seen += self.block(state, &x, span, memo, &mut at, sums)?;
-        }
-        Ok(ControlFlow::Continue(seen))
-    }
-
-    /// The same, with the next block read while this one is worked on.
-    fn pass_ahead(&self, state: &M::State, memo: &mut [f32], sums: &mut M::Stats) -> Result<ControlFlow<(), u64>> {
-        std::thread::scope(|scope| {
-            let (send, receive) = std::sync::mpsc::sync_channel(0);
-            scope.spawn(move || {
-                for span in self.spans {
-                    if send.send((span, self.source.block(span.block))).is_err() {
-                        return;
-                    }
-                }
-            });
-            let mut seen = 0;
-            let mut at = 0;
-            while let Ok((span, x)) = receive.recv() {
-                if self.cancelled() {
-                    return Ok(ControlFlow::Break(()));
-                }
-                seen += self.block(state, &x?, span, memo, &mut at, sums)?;
-            }
-            Ok(ControlFlow::Continue(seen))
-        })
-    }
-
-    fn block(
-        &self,
-        state: &M::State,
-        x: &Rows,
-        span: &Span,
-        memo: &mut [f32],
-        at: &mut usize,
-        sums: &mut M::Stats,
-    ) -> Result<u64> {
-        if x.rows() != span.rows || x.cols() != self.source.cols() {
-            return Err(Error::data(format!(
-                "block {} has {} rows of {} columns where {} of {} were announced; the file changed while it was read",
-                span.block,
-                x.rows(),
-                x.cols(),
-                span.rows,
-                self.source.cols()
-            )));
-        }
-        if self.check {
-            source::check_finite(x, span.first)?;
-            self.method.accept(x, span.first)?;
-        }
-        let memo = &mut memo[*at..*at + span.rows * self.width];
-        *at += memo.len();
-        self.engine.observe(self.method, state, x, span.first, memo, sums)?;
-        Ok(span.rows as u64)
-    }
-
-    fn cancelled(&self) -> bool {
-        self.cancel.is_some_and(|c| c.load(Ordering::Relaxed))
-    }
-}
-
-/// Adds the sums of all workers, failures and stop requests among them, so that no worker waits for ever.
-fn agree<S: Stats>(seen: Result<ControlFlow<(), u64>>, sums: &mut S, shape: Shape, comm: &dyn Comm) -> Result<ControlFlow<()>> {
-    let (rows, failed, stopped, error) = match seen {
-        Ok(ControlFlow::Continue(rows)) => (rows as f64, 0.0, 0.0, None),
-        Ok(ControlFlow::Break(())) => (0.0, 0.0, 1.0, None),
-        Err(e) => (0.0, 1.0, 0.0, Some(e)),
-    };
-    let mut flags = [rows, failed, stopped];
-    let mut parts = sums.parts();
-    parts.push(&mut flags);
-    comm.sum(parts)?;
-    match (error, flags) {
-        (Some(e), _) => Err(e),
-        (None, [_, failed, _]) if failed > 0.0 => Err(Error::Worker),
-        (None, [_, _, stopped]) if stopped > 0.0 => Ok(ControlFlow::Break(())),
-        (None, [rows, ..]) if rows != shape.rows as f64 => Err(Error::data(format!(
-            "the workers saw {rows} rows of {}; every block must be read by exactly one worker",
-            shape.rows
-        ))),
-        _ => Ok(ControlFlow::Continue(())),
-    }
 }
 
 /// Rows drawn evenly from the whole source, in order; the same for every worker and every cut into blocks.

@@ -412,7 +412,7 @@ impl Method for Nmf {
     fn plan(&self) -> Plan {
         let judges = matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Newton);
         // A fit that may step back judges its passes itself: one that was undone says nothing of how far there is to go.
-        Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol } }
+        Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol }, batch: None }
     }
 
     fn memo(&self) -> Memo {

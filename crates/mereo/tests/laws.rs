@@ -82,8 +82,8 @@ fn worker_counts_agree<M: Method>(case: &Case<M>) {
     }
 }
 
-/// Counts the rows that a method is shown, and the updates.
-struct Counting<'a>(&'a AtomicUsize, &'a AtomicUsize);
+/// Counts the rows that a method is shown between two updates.
+struct Counting<'a>(&'a AtomicUsize, &'a Mutex<Vec<usize>>);
 
 impl<M: Method> Engine<M> for Counting<'_> {
     fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()> {
@@ -91,16 +91,56 @@ impl<M: Method> Engine<M> for Counting<'_> {
         m.observe(state, x, first, memo, into)
     }
     fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress> {
-        self.1.fetch_add(1, Ordering::Relaxed);
+        self.1.lock().expect("lock").push(self.0.swap(0, Ordering::Relaxed));
         m.update(state, stats)
     }
 }
 
+/// Counts how often blocks are read, which are as good as in a file where `streams`.
+struct Reading<'a> {
+    rows: Memory<'a>,
+    reads: AtomicUsize,
+    streams: bool,
+}
+
+impl Source for Reading<'_> {
+    fn cols(&self) -> usize {
+        self.rows.cols()
+    }
+    fn blocks(&self) -> usize {
+        self.rows.blocks()
+    }
+    fn rows(&self, block: usize) -> usize {
+        self.rows.rows(block)
+    }
+    fn block(&self, block: usize) -> Result<Rows<'_>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.rows.block(block)
+    }
+    fn streams(&self) -> bool {
+        self.streams
+    }
+}
+
 fn rows_are_counted_once<M: Method>(case: &Case<M>) {
-    let (rows, passes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let all = case.data.rows;
+    let batch = case.method.plan().batch.unwrap_or(all).min(all);
+    for (step, streams) in [(17, false), (17, true), (111, true), (all, false)] {
+        let (rows, shown) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let source = Reading { rows: Memory::cut(case.data.view(), step), reads: AtomicUsize::new(0), streams };
+        let counting = Counting(&rows, &shown);
+        fit_on(&case.method, &source, &counting, &Solo, Options::default()).expect("fit");
+        let (rows, shown) = (rows.into_inner(), shown.into_inner().expect("lock"));
+        assert_eq!((rows, shown.len() % all.div_ceil(batch)), (0, 0), "passes are whole");
+        for (i, rows) in shown.iter().enumerate() {
+            let from = i % all.div_ceil(batch) * batch;
+            assert_eq!(*rows, batch.min(all - from), "rows from {from} on");
+        }
+        // The start reads every block once, as each pass does.
+        let passes = shown.len() / all.div_ceil(batch);
+        assert_eq!(source.reads.into_inner(), (1 + passes) * source.rows.blocks(), "blocks read");
+    }
     let source = Memory::cut(case.data.view(), 17);
-    fit_on(&case.method, &source, &Counting(&rows, &passes), &Solo, Options::default()).expect("fit");
-    assert_eq!(rows.into_inner(), case.data.rows * passes.into_inner());
     // Workers that read each other's blocks are found out.
     for worker in workers(2, |comm| fit_on(&case.method, &source, &Cpu, &Greedy(comm), Options::default())) {
         let said = worker.err().expect("rows counted twice").to_string();
@@ -315,6 +355,15 @@ fn cancelled_fit_gives_the_model_so_far<M: Method>(case: &Case<M>) {
     let f = fit(&case.method, &source, options).expect("fit");
     let one_is_all = run(&case.method, &source).curve.len() == 1;
     assert!(f.curve.len() == 1 && (f.stop == Stop::Cancelled || one_is_all), "{:?} after {} passes", f.stop, f.curve.len());
+    // Within the second pass: what that one has learned so far is not in the model.
+    let (seen, never, cancel) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+    let mut stop = |_: &Pass, _| ControlFlow::Break(());
+    let options = Options { watch: Some(&mut stop), ..Options::default() };
+    let one = fit_on(&case.method, &source, &Cancelling(&seen, usize::MAX, &never), &Solo, options).expect("fit");
+    let (calls, seen) = (seen.into_inner(), AtomicUsize::new(0));
+    let options = Options { cancel: Some(&cancel), ..Options::default() };
+    let f = fit_on(&case.method, &source, &Cancelling(&seen, calls + 5, &cancel), &Solo, options).expect("fit");
+    assert!(bytes(&f.model) == bytes(&one.model), "the model is of half a pass more");
     assert!(reconstruction_loss(&f.model, &case.data).is_finite());
 }
 
