@@ -26,6 +26,9 @@
 //! them, and always ends on all of the data. It can end in another local optimum than plain coordinate descent, a few parts in
 //! a thousand better or worse.
 //!
+//! [`NmfSolver::Online`] improves the atoms after every [`Nmf::batch`] of rows: fewer passes again where rows are many, for files that are
+//! read anew in each; its module has a table. Where the data is in memory and few rows make a batch, `accelerated` is sooner.
+//!
 //! Zeros are absorbing for products: multiplicative solvers started from plain [`NmfInit::Nndsvd`], which is full of zeros, end far
 //! from where they end otherwise (relative error .28 instead of .21 on the faces of the 1999 paper). Use
 //! [`NmfInit::Nndsvda`] or [`NmfInit::Random`] with them.
@@ -38,8 +41,8 @@
 //! Cost of a pass: 4ndk flops (Kullback–Leibler: 8ndk, other divergences 12ndk; sparse rows: for each stored entry in place of each nd,
 //! but for divergences other than Kullback–Leibler, which need every wh: there sparse rows are made dense, a few hundred at a
 //! time) and a few k² for every row and column. Memory: the sums (d×k, f64), a few times the atoms, and k numbers a row
-//! between passes, 3k for the default. Coordinate descent can do without those: it then solves every row to a tolerance in every
-//! pass, which costs more and ends at another, equally good answer.
+//! between passes, 3k for the default; by batches, three times the sums. Coordinate descent can do without the numbers of the rows: it then
+//! solves every row to a tolerance in every pass, which costs more and ends at another, equally good answer.
 //!
 //! ```
 //! use mereo::{Model, Nmf, fold, source::Memory, Mat};
@@ -72,6 +75,7 @@ mod init;
 mod model;
 mod multiplicative;
 mod newton;
+mod online;
 mod pace;
 mod product;
 mod separable;
@@ -103,6 +107,9 @@ pub enum NmfSolver {
     /// Squared error, W and H in turn solved to the end by block principal pivoting (Kim & Park 2011). For the record, and for answers
     /// without a tolerance: `accelerated` is sooner at any loss.
     Exact,
+    /// Squared error by batches of rows ([`Nmf::batch`]): plain coordinate descent that improves the atoms after every batch, for files
+    /// larger than memory, where a pass is dear.
+    Online,
     /// Squared error with the atoms of the start, which are rows of the data ([`NmfInit::Spa`], [`NmfInit::Snpa`]): only weights are
     /// solved for. Right where every part occurs alone in some row; at most 67 million numbers of evenly drawn rows are searched.
     Separable,
@@ -233,8 +240,11 @@ pub struct Nmf {
     pub given: Option<Mat>,
     /// So many first rows of `given` are atoms that stay as they are, whatever the start; the model has them first.
     pub fixed: usize,
-    /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`], [`NmfSolver::Cd`] and [`NmfSolver::Newton`] only.
+    /// Coordinate sweeps for each pair of products; [`NmfSolver::Accelerated`], [`NmfSolver::Cd`],
+    /// [`NmfSolver::Online`] and [`NmfSolver::Newton`] only.
     pub sweeps: usize,
+    /// Rows between two improvements of the atoms; [`NmfSolver::Online`] only.
+    pub batch: usize,
     /// Penalty of the weights, as in scikit-learn: d·α·(ratio·Σw + ½(1 − ratio)·Σw²) is added to half the squared error, or to the
     /// divergence.
     pub alpha_w: f64,
@@ -285,6 +295,7 @@ impl Default for Nmf {
             given: None,
             fixed: 0,
             sweeps: 4,
+            batch: 1024,
             alpha_w: 0.0,
             alpha_h: 0.0,
             l1_ratio: 0.0,
@@ -359,7 +370,9 @@ impl Method for Nmf {
                 "k = {k} exceeds both the {n} rows and the {d} columns; lower k to at most {limit}"
             )));
         }
-        for (name, count) in [("sweeps", self.sweeps), ("max_passes", self.max_passes), ("encode_max", self.encode_max)] {
+        let counts =
+            [("sweeps", self.sweeps), ("batch", self.batch), ("max_passes", self.max_passes), ("encode_max", self.encode_max)];
+        for (name, count) in counts {
             if count == 0 {
                 return Err(Error::parameter(format!("{name} = 0 does nothing; give at least 1")));
             }
@@ -412,7 +425,8 @@ impl Method for Nmf {
     fn plan(&self) -> Plan {
         let judges = matches!(self.way(), NmfSolver::Accelerated | NmfSolver::Newton);
         // A fit that may step back judges its passes itself: one that was undone says nothing of how far there is to go.
-        Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol }, batch: None }
+        let batch = (self.way() == NmfSolver::Online).then_some(self.batch);
+        Plan { max: self.max_passes, tol: if judges { 0.0 } else { self.tol }, batch }
     }
 
     fn memo(&self) -> Memo {
@@ -464,7 +478,8 @@ impl Method for Nmf {
             _ => divergence::sums(self, d),
         };
         let apart = if matches!(loss, NmfLoss::Squared | NmfLoss::KullbackLeibler) { 0 } else { k };
-        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7] }
+        let anew = vec![0.0; if self.way() == NmfSolver::Online { online::anew(state) } else { 0 }];
+        NmfStats { xw: vec![0.0; d * k], ww: vec![0.0; pairs], weight: vec![0.0; apart], sums: [0.0; 7], rows: [0.0; 2], anew }
     }
 
     fn observe(&self, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], into: &mut NmfStats) -> Result<()> {
@@ -477,6 +492,7 @@ impl Method for Nmf {
         into.sums[4] += (x.rows() * x.cols()) as f64;
         match (loss, self.sparse_codes) {
             (NmfLoss::Squared, Some(s)) => constraint::observe(self, state, x, first, memo, into, s)?,
+            (NmfLoss::Squared, None) if self.way() == NmfSolver::Online => online::observe(self, state, x, first, memo, into),
             (NmfLoss::Squared, None) => squared::observe(self, state, x, first, memo, into),
             _ if self.way() == NmfSolver::Newton => newton::observe(self, state, x, first, memo, into),
             _ => divergence::observe(self, state, x, first, memo, into),
@@ -486,13 +502,17 @@ impl Method for Nmf {
 
     fn update(&self, state: &mut NmfState, s: NmfStats) -> Result<Progress> {
         if state.pass == 0 {
-            state.totals = [s.sums[0], s.sums[1], s.sums[2]];
+            state.totals.iter_mut().zip(s.sums).for_each(|(t, s)| *t += s);
         }
         let progress = match self.minimised() {
+            NmfLoss::Squared if self.way() == NmfSolver::Online => online::update(self, state, &s)?,
             NmfLoss::Squared => squared::update(self, state, &s),
             _ if self.way() == NmfSolver::Newton => newton::update(self, state, &s),
             _ => divergence::update(self, state, &s),
         };
+        if state.running.midway() {
+            return Ok(progress);
+        }
         state.pass += 1;
         state.project = Mat::default();
         state.warm = false;

@@ -874,6 +874,34 @@ laws!(
 );
 
 laws!(
+    nmf_online_laws,
+    nmf_with(|m| {
+        m.solver = NmfSolver::Online;
+        m.batch = 48;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(0.02),
+        permuted_rows_agree(0.01),
+        memo_dropped_same_answer(0.01),
+        planted_truth_is_found(0.98),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        a_place_stored_twice_is_one,
+        bad_input_names_the_fix,
+        negative_data_is_refused,
+        bad_k_names_the_fix(|k| Nmf { k, ..Nmf::default() }, &[(0, &["k = 0"]), (201, &["201", "200", "lower k"])]),
+    ]
+);
+
+laws!(
     nmf_signed_laws,
     nmf_with(|m| m.signed = true),
     [

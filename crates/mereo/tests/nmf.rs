@@ -7,12 +7,13 @@ use mereo::source::Memory;
 use mereo::{Csr, Mat, Model, Nmf, NmfInit, NmfLoss, NmfModel, NmfSolver, Result, Rows, data, measure};
 use serde_json::Value;
 
-const SOLVERS: [(NmfSolver, NmfLoss); 5] = [
+const SOLVERS: [(NmfSolver, NmfLoss); 6] = [
     (NmfSolver::Accelerated, NmfLoss::Squared),
     (NmfSolver::Cd, NmfLoss::Squared),
     (NmfSolver::Mu, NmfLoss::Squared),
     (NmfSolver::Mu, NmfLoss::KullbackLeibler),
     (NmfSolver::LeeSeung, NmfLoss::KullbackLeibler),
+    (NmfSolver::Online, NmfLoss::Squared),
 ];
 const STARTS: [NmfInit; 4] = [NmfInit::Random, NmfInit::Nndsvd, NmfInit::Nndsvda, NmfInit::Nndsvdar];
 
@@ -151,7 +152,7 @@ fn units_do_not_matter() {
     let x = matrix(&golden()["x"]);
     for init in STARTS {
         for (solver, loss) in SOLVERS {
-            let method = Nmf { k: 5, solver, loss, init, max_passes: 5, tol: 0.0, ..Nmf::default() };
+            let method = Nmf { k: 5, solver, loss, init, batch: 8, max_passes: 5, tol: 0.0, ..Nmf::default() };
             let plain = run(&method, &x.view()).expect("fit");
             for power in [-10, 10] {
                 let times = 4f32.powi(power);
@@ -306,6 +307,7 @@ fn extreme_data_is_fitted() {
                     solver,
                     loss,
                     init,
+                    batch: 8,
                     max_passes: 25,
                     tol: 0.0,
                     encode_tol: 1e-6,
@@ -409,7 +411,7 @@ fn dense_and_sparse_rows_agree() {
     counts.data.iter_mut().for_each(|v| *v = if r.uniform() < 0.85 { 0.0 } else { (*v * 5.0).round() });
     let sparse = csr(&counts);
     for ((solver, loss), init) in SOLVERS.into_iter().flat_map(|s| STARTS.map(|i| (s, i))) {
-        let method = Nmf { k: 6, solver, loss, init, max_passes: 20, tol: 0.0, ..Nmf::default() };
+        let method = Nmf { k: 6, solver, loss, init, batch: 40, max_passes: 20, tol: 0.0, ..Nmf::default() };
         let (a, b) = (run(&method, &counts.view()).expect("dense"), run(&method, &sparse.view()).expect("sparse"));
         for (a, b) in a.curve.iter().zip(&b.curve) {
             close(&format!("loss of {solver:?} {loss} from {init:?}, pass {}", a.pass), b.loss, a.loss, 1e-5);

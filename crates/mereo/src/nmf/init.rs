@@ -7,6 +7,7 @@
 //! times the normalised parts. Here u = x·v/σ is never stored: a row's weights are (x·p)₊ with p = ±√(σm) / (σ‖u±‖) · v.
 
 use super::newton::Caution;
+use super::online::Running;
 use super::pace::Pace;
 use super::product::{self, Packed};
 use super::{Nmf, NmfInit, NmfSolver, NmfState, constraint, separable};
@@ -65,7 +66,9 @@ fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
     let part = (rows / SHARE).min(NUMBERS / cols.max(1));
     // Given atoms are where the fit starts, and corners are looked for among all rows.
     let own = matches!(how.init, NmfInit::Given | NmfInit::Spa | NmfInit::Snpa);
-    (matches!(how.way(), NmfSolver::Accelerated | NmfSolver::Newton) && !own && part / THIRD >= ROWS_PER_ATOM * how.k)
+    (matches!(how.way(), NmfSolver::Accelerated | NmfSolver::Online | NmfSolver::Newton)
+        && !own
+        && part / THIRD >= ROWS_PER_ATOM * how.k)
         .then_some(part)
 }
 
@@ -118,6 +121,9 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
     let thinned = (step > 1).then(|| sample.every(step));
     let sample = thinned.as_ref().unwrap_or(sample);
     let small = sample.every(THIRD);
+    // What is in memory is fitted the fastest way.
+    let fast = (how.way() == NmfSolver::Online).then(|| Nmf { solver: NmfSolver::Accelerated, ..how.clone() });
+    let (slow, how) = (how, fast.as_ref().unwrap_or(how));
     let mut state = cold(how, &small, shape, restart)?;
     state.sweeps = sweeps(how, filled, shape);
     for (rows, passes) in [(&small, WARM[0]), (sample, WARM[1])] {
@@ -136,6 +142,7 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
         state = NmfState {
             sweeps: sweeps(how, filled, shape),
             pass: 0,
+            totals: [0.0; 3],
             pace: Pace::default(),
             at: Mat::default(),
             caution: Caution::anew(),
@@ -145,6 +152,7 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
         };
         state.derive();
     }
+    state.sweeps = sweeps(slow, filled, shape);
     Ok(state)
 }
 
@@ -226,6 +234,7 @@ fn cold(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> Result<NmfSta
         pace: Pace::default(),
         caution: Caution::default(),
         columns: Vec::new(),
+        running: Running::default(),
         rows: shape.rows as u64,
         warm: false,
         first_gradient: 0.0,

@@ -18,13 +18,13 @@ use rayon::prelude::*;
 /// zeros would stay there (Gillis & Glineur 2012). The model has zeros instead.
 pub(super) const FLOOR: f32 = 1e-16;
 /// Rows whose two products are formed one after the other: a whole number of runs of the sums over rows.
-const PIECE: usize = 3 * product::DEPTH;
+pub(super) const PIECE: usize = 3 * product::DEPTH;
 /// The same of sparse rows, whose f32 sums reach further: few of them meet in a column.
-const PIECE_SPARSE: usize = 16 * product::DEPTH;
+pub(super) const PIECE_SPARSE: usize = 16 * product::DEPTH;
 /// Without a memo, rows are solved anew in every pass, so well that the next pass need not know of this one.
-const ALONE: Effort = Effort { sweeps: 500, tol: 1e-4 };
+pub(super) const ALONE: Effort = Effort { sweeps: 500, tol: 1e-4 };
 /// Sweeps for weights that start from nothing, for atoms that are good already.
-const COLD: usize = 30;
+pub(super) const COLD: usize = 30;
 /// What f32 sums can tell of the loss, as a share of Σx².
 const NOISE: f64 = 3e-8;
 
@@ -234,7 +234,7 @@ fn extrapolated(h: &Mat, last: &Mat, beta: f32) -> Mat {
 }
 
 /// A matrix (k×k) with `add` on its diagonal.
-fn with_diagonal(gram: &[f32], k: usize, add: f32) -> Vec<f32> {
+pub(super) fn with_diagonal(gram: &[f32], k: usize, add: f32) -> Vec<f32> {
     let mut gram = gram.to_vec();
     (0..k).for_each(|a| gram[a * k + a] += add);
     gram

@@ -1,6 +1,7 @@
 //! What a fit of an NMF has learned so far, and the sums of one pass.
 
 use super::newton::Caution;
+use super::online::{self, Running};
 use super::pace::Pace;
 use super::{Nmf, NmfLoss, as_f32, column_sums, gram, product, squared::FLOOR};
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ pub struct NmfState {
     pub(super) pace: Pace,
     /// How far second-order steps can be trusted.
     pub(super) caution: Caution,
+    /// What a fit by batches carries from one to the next; empty for other solvers.
+    pub(super) running: Running,
     /// Curvature of every column (b of [`super::newton`], d); empty for other solvers, and before it is known.
     pub(super) columns: Vec<f64>,
     /// Rows of the whole data (n).
@@ -51,7 +54,7 @@ pub struct NmfState {
     pub(super) project: Mat,
 }
 
-/// The sums of one pass.
+/// The sums of one pass, or of one batch.
 #[derive(Debug, Clone)]
 pub struct NmfStats {
     /// Squared error: Σ xᵀw of scaled data. Divergence: Σ qᵀw with q = x·(wh)^(β−2). (d×k)
@@ -64,11 +67,15 @@ pub struct NmfStats {
     /// depends on wh, the number of entries, Σ|projected gradient| of the weights, and Σw (squared error) or the penalty of the
     /// weights (divergence).
     pub(super) sums: [f64; 7],
+    /// `online`: rows, and those of them whose weights are not remembered.
+    pub(super) rows: [f64; 2],
+    /// `online`, in some passes: Σxᵀw, Σwᵀw and Σw of all weights, of which the others are then the changes.
+    pub(super) anew: Vec<f64>,
 }
 
 impl Stats for NmfStats {
     fn parts(&mut self) -> Vec<&mut [f64]> {
-        vec![&mut self.xw, &mut self.ww, &mut self.weight, &mut self.sums]
+        vec![&mut self.xw, &mut self.ww, &mut self.weight, &mut self.sums, &mut self.rows, &mut self.anew]
     }
 }
 
@@ -158,6 +165,10 @@ impl State for NmfState {
         bag.put("pace", self.pace);
         bag.put("caution", self.caution);
         bag.put_f64("columns", &self.columns);
+        let Running { now, before, peak, .. } = &self.running;
+        for (name, numbers) in [("running", now), ("running_before", before), ("running_peak", peak)] {
+            bag.put_f64(name, numbers);
+        }
         bag.put("rows", self.rows);
         bag.put("warm", self.warm);
         bag.put("sweeps", self.sweeps);
@@ -178,6 +189,17 @@ impl State for NmfState {
         if weight.len() != h.cols {
             return Err(damaged("weight"));
         }
+        let of = |name: &str, wanted: usize| match bag.f64(name)? {
+            numbers if [0, wanted].contains(&numbers.len()) => Ok(numbers),
+            _ => Err(damaged(name)),
+        };
+        let sums = online::numbers(h.rows, h.cols);
+        let running = Running {
+            now: of("running", sums)?,
+            before: of("running_before", sums)?,
+            peak: of("running_peak", h.cols)?,
+            ..Running::default()
+        };
         let mut state = Self {
             h,
             gram: Vec::new(),
@@ -193,6 +215,7 @@ impl State for NmfState {
             pace: bag.get("pace")?,
             caution: bag.get("caution")?,
             columns: bag.f64("columns")?,
+            running,
             rows: bag.get("rows")?,
             warm: bag.get("warm")?,
             sweeps: bag.get("sweeps")?,

@@ -91,7 +91,7 @@ pub struct NmfFlags {
     /// What is minimised: squared, kullback-leibler (kl), itakura-saito (is), or the number β of a β-divergence.
     #[arg(long, value_name = "LOSS", default_value_t = Nmf::default().loss)]
     pub loss: NmfLoss,
-    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated), plain (cd), or solved to the end (exact); for Kullback-Leibler second-order steps (newton); atoms from the rows (separable); multiplicative (mu); Lee and Seung's of 1999; local NMF (local).
+    /// Rule of the updates: the fastest for the loss (auto); for squared error extrapolated coordinate descent (accelerated), plain (cd), or solved to the end (exact), or by batches of rows for a file larger than memory (online); for Kullback-Leibler second-order steps (newton); atoms from the rows (separable); multiplicative (mu); Lee and Seung's of 1999; local NMF (local).
     #[arg(long, value_parser = words::<NmfSolver>(), default_value_t = Choice(Nmf::default().solver))]
     pub solver: Choice<NmfSolver>,
     /// The first atoms: random, from singular vectors (nndsvd, nndsvda, nndsvdar), centres of clusters (k-means), rows that no others mix to (spa, snpa), or given by --given.
@@ -107,6 +107,9 @@ pub struct NmfFlags {
     /// Coordinate sweeps over the codes of a row in each pass.
     #[arg(long, value_name = "N", default_value_t = Nmf::default().sweeps)]
     pub sweeps: usize,
+    /// Rows between two improvements of the atoms, for --solver online.
+    #[arg(long, value_name = "ROWS", default_value_t = Nmf::default().batch)]
+    pub batch: usize,
     /// Penalty of the codes, in scikit-learn's scaling: that of L2, or of L1 for the share --l1-ratio.
     #[arg(long, value_name = "ALPHA", default_value_t = Nmf::default().alpha_w)]
     pub alpha_w: f64,
