@@ -474,6 +474,7 @@ impl Method for Nmf {
 
     fn memo(&self) -> Memo {
         match self.way() {
+            _ if self.weighs_squares() => Memo::Cache(weighted::memo(self.k)),
             NmfSolver::Newton => Memo::Kept(newton::memo(self.k)),
             way if !self.multiplies() && self.sparse_codes.is_none() => Memo::Cache(squared::memo(way, self.k)),
             _ => Memo::Kept(self.k),

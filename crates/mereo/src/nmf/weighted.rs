@@ -43,6 +43,11 @@ pub(super) fn sums(k: usize, d: usize) -> usize {
     k * k + d * k + 1
 }
 
+/// Numbers kept for each row: the weights of the last pass, of the one before, and of the best pair.
+pub(super) fn memo(k: usize) -> usize {
+    3 * k
+}
+
 /// What all rows of a pass share.
 struct Shared<'a> {
     how: &'a Nmf,
@@ -64,14 +69,14 @@ struct Left {
 }
 
 /// Improves the weights of rows `first..` and adds what they leave behind.
-pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &mut [f32], into: &mut NmfStats) {
-    let (k, kept) = (how.k, !memo.is_empty());
-    let width = if kept { squared::memo(how.way(), k) } else { k };
-    let mut own = if kept { Vec::new() } else { vec![0f32; x.rows() * k] };
-    let memo = if kept { memo } else { &mut own };
-    if kept && state.pass == 0 {
+pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, kept: &mut [f32], into: &mut NmfStats) {
+    let (k, remembered) = (how.k, !kept.is_empty());
+    let width = if remembered { memo(k) } else { k };
+    let mut own = if remembered { Vec::new() } else { vec![0f32; x.rows() * k] };
+    let kept = if remembered { kept } else { &mut own };
+    if remembered && state.pass == 0 {
         let clean = how.missing.weigh(x);
-        squared::start(how, state, &clean.x, first, memo, width);
+        squared::start(how, state, &clean.x, first, kept, width);
     }
     let (l1, l2) = state.penalty_of_weights(how, x.cols());
     let mut gram = state.gram.clone();
@@ -82,20 +87,20 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, memo: &
     let dense = matches!(x, Rows::Dense(_)).then(|| Dense::new(&shared));
     let mut w = vec![0f32; PIECE.min(x.rows()) * k];
     let mut residual = Vec::new();
-    for (i, memo) in memo.chunks_mut(PIECE * width).enumerate() {
-        let n = memo.len() / width;
+    for (i, kept) in kept.chunks_mut(PIECE * width).enumerate() {
+        let n = kept.len() / width;
         let w = &mut w[..n * k];
         let piece = x.slice(i * PIECE, i * PIECE + n);
         let known = how.missing.weigh(&piece);
-        memo.par_chunks_mut(width).zip(w.par_chunks_mut(k)).for_each(|(memo, w)| momentum.begin(memo, w));
-        if !kept {
+        kept.par_chunks_mut(width).zip(w.par_chunks_mut(k)).for_each(|(kept, w)| momentum.begin(kept, w));
+        if !remembered {
             alone(&shared, &known, w);
         }
         let left = match &dense {
-            Some(dense) => dense.rows(&shared, &known, kept, w, &mut residual, into),
-            None => sparse(&shared, &known, kept, w, into),
+            Some(dense) => dense.rows(&shared, &known, remembered, w, &mut residual, into),
+            None => sparse(&shared, &known, remembered, w, into),
         };
-        memo.par_chunks_mut(width).zip(w.par_chunks(k)).for_each(|(memo, w)| end(memo, w));
+        kept.par_chunks_mut(width).zip(w.par_chunks(k)).for_each(|(kept, w)| end(kept, w));
         product::add_gram(&mut into.ww[..k * k], w, k);
         if let Some(rest) = into.ww.last_mut() {
             *rest += f64::from(known.rest) * n as f64;
@@ -115,8 +120,7 @@ struct Momentum {
 }
 
 impl Momentum {
-    /// The weights that a row begins a pass with. In the memo of an extrapolated fit a row has those of the last pass, of the one before,
-    /// and of the best pair.
+    /// The weights that a row begins a pass with; without a memo they are solved for.
     fn begin(self, memo: &mut [f32], w: &mut [f32]) {
         let k = w.len();
         if memo.len() == k {
