@@ -309,7 +309,7 @@ fn rows_and_columns_of_which_nothing_is_known_are_zeros() {
 
 #[test]
 fn bad_input_names_the_fix() {
-    let said = |how: &Nmf, x: &Mat| fit(how, &Memory::from(x), Options::default()).err().expect("refused").to_string();
+    let said = |how: &Nmf, x: &Mat| fit(how, &Memory::from(x), Options::default()).expect_err("refused").to_string();
     let mut x = planted(30, 12, 2, 20);
     x.data[5] = f32::NAN;
     let plain = Nmf { k: 2, ..Nmf::default() };

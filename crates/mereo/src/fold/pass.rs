@@ -78,9 +78,9 @@ impl<M: Method> Share<'_, M> {
         })
     }
 
-    fn batches<'a>(
+    fn batches(
         &self,
-        blocks: &mut dyn Iterator<Item = Result<Rows<'a>>>,
+        blocks: &mut dyn Iterator<Item = Result<Rows<'_>>>,
         state: &mut M::State,
         memo: &mut [f32],
         asked: bool,
