@@ -63,7 +63,7 @@ impl PerAtom {
 /// row (it subtracts the mean residual); its `r2_score` averages 1 − R/T over columns, each with the same weight; PCA's
 /// `explained_variance_ratio_` is about the means of the rows that were fitted, not of these.
 ///
-/// Where some entries are unknown ([`Model::missing`](crate::Model::missing)) or count more than others ([`Rows::weights`](crate::Rows::weights)),
+/// Where some entries are unknown ([`Model::missing`]) or count more than others ([`Rows::weights`]),
 /// every sum is over known entries, each as often as it counts, and nd is the sum of what they count.
 ///
 /// Rows that are all alike have T = 0: `fvu` is then 0 if R is 0, and infinite otherwise; `relative` likewise where S = 0.

@@ -13,7 +13,7 @@ use mereo::{Codes, Mat, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq, linalg
 use mereo_report::Table;
 use std::sync::{Mutex, PoisonError};
 
-/// What is measured of each, in the order of [`Variant::measures`].
+/// What is measured of each, in the order of the columns of the table.
 const MEASURES: [&str; 9] = [
     "relative error",
     "RMSE",
