@@ -111,7 +111,9 @@ def classic():
 # name: data, k, start, loss, scikit-learn's limit of passes, times sooner that are wanted (if any)
 CASES = {
     "orl-16": (orl, 16, "random", "squared", 3000, 12),
+    "orl-16-nndsvda": (orl, 16, "nndsvda", "squared", 3000, 12),
     "orl-36": (orl, 36, "nndsvda", "squared", 3000, 12),
+    "orl-36-random": (orl, 36, "random", "squared", 3000, 12),
     "orl-64": (orl, 64, "nndsvda", "squared", 3000, 12),
     "orl-64-random": (orl, 64, "random", "squared", 3000, 12),
     "lfw-64": (lfw, 64, "nndsvda", "squared", 1200, 12),
@@ -249,7 +251,7 @@ def report(who, peer, final):
     print(f"  {who:18}{took}  at {end:.6g}  {off}{when}", flush=True)
 
 
-def run(name, binary, repeats, rate, minibatch):
+def run(name, binary, repeats, rate, minibatch, alone):
     """Runs a case; returns whether mereo missed what is wanted, and everything measured."""
     make, k, init, loss, limit, wanted = CASES[name]
     x = make()
@@ -299,8 +301,10 @@ def run(name, binary, repeats, rate, minibatch):
               f"{flops / each / 1e9:.1f} GFLOP/s = {speed['share_of_product_rate']:.0%} of the product rate", flush=True)
     bound = max(1.0, 3 * seconds)
     at = lambda w, h: objective(x, w, h, loss)  # noqa: E731
-    peers = {"MiniBatchNMF": nmf_peers.minibatch(x, k, init, loss, bound if minibatch else min(bound, nmf_peers.MINUTE), at)}
-    if not sp.issparse(x) and entries <= nmf_peers.NIMFA_ENTRIES and nmf_peers.nimfa:
+    peers = {}
+    if not alone:
+        peers["MiniBatchNMF"] = nmf_peers.minibatch(x, k, init, loss, bound if minibatch else min(bound, nmf_peers.MINUTE), at)
+    if not alone and not sp.issparse(x) and entries <= nmf_peers.NIMFA_ENTRIES and nmf_peers.nimfa:
         peers[f"nimfa {'lsnmf' if loss == 'squared' else 'nmf'}"] = nmf_peers.by_nimfa(x, k, init, loss, bound, final, at)
     for who, peer in peers.items():
         report(who, peer, final)
@@ -314,6 +318,7 @@ def main():
     args.add_argument("--repeats", type=int, default=3)
     args.add_argument("--quick", action="store_true", help="the three smallest cases: tries the script")
     args.add_argument("--minibatch", action="store_true", help="MiniBatchNMF may take more than a minute")
+    args.add_argument("--alone", action="store_true", help="beside scikit-learn's NMF only, without MiniBatchNMF and nimfa")
     args.add_argument("--plot", type=pathlib.Path, metavar="FOLDER", help="a picture of each case's curves (needs matplotlib)")
     args.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all curves and numbers")
     args.add_argument("--binary", help="a bench_nmf that is already built")
@@ -335,7 +340,7 @@ def main():
         print("nimfa needs numpy.mat, which NumPy 2 no longer has: it is put back as numpy.asmatrix")
     told, missed = head | {"product_rate_gflops": rate, "cases": {}}, []
     for name in cases:
-        late, told["cases"][name] = run(name, binary, args.repeats, rate, args.minibatch)
+        late, told["cases"][name] = run(name, binary, args.repeats, rate, args.minibatch, args.alone)
         missed += [name] if late else []
         # After each case, so that a run that is cut off leaves what it has.
         if args.json:
