@@ -14,6 +14,7 @@
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
 //! - [`compare`]: fitted models side by side, as plain data for reports.
 //! - [`rank`]: how many atoms, by entries held out and by seeds.
+//! - [`dynamics`]: theory of how shallow autoencoders learn.
 //! - [`export`]: atoms and codes as files for others.
 //! - [`store`]: one file format, safetensors with a JSON header.
 
@@ -21,6 +22,7 @@ pub mod bundle;
 pub mod comm;
 pub mod compare;
 pub mod data;
+pub mod dynamics;
 pub mod error;
 pub mod export;
 pub mod fold;
