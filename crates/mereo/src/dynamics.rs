@@ -28,6 +28,7 @@
 //! ```
 
 mod averages;
+pub mod cumulant;
 mod path;
 mod population;
 mod quadrature;

@@ -84,6 +84,12 @@ impl Population {
         Ok(Self { dim: d, shares, bulk: (d - spikes as f64) / trace, axes })
     }
 
+    /// One spike along a unit vector (D), and a bulk.
+    pub(super) fn along(share: f64, bulk: f64, axis: &[f64]) -> Result<Self> {
+        fits(1, axis.len() as f64)?;
+        Ok(Self { dim: axis.len() as f64, shares: vec![share], bulk, axes: axis.to_vec() })
+    }
+
     /// The Gaussian data of the same second moments as these rows: every direction is a spike.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::linalg::{self, mul64};
 use crate::mat::Mat;
 use crate::rng::{Rng, rng};
+use pulp::{Simd, WithSimd};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -26,7 +27,7 @@ const PICKS: u64 = 102;
 const BEYOND: f64 = 1e3;
 
 /// What is learned from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub enum Input<'a> {
     /// Gaussian samples of the population; errors are those of the population, in closed form.
     Gaussian,
@@ -37,7 +38,17 @@ pub enum Input<'a> {
         /// Rows that errors are measured on (m × D).
         test: &'a Mat,
     },
+    /// Fresh samples of any kind; errors are measured on `test`.
+    Fresh {
+        /// Fills rows (· × D) with samples.
+        make: &'a Make<'a>,
+        /// Rows that errors are measured on (m × D).
+        test: &'a Mat,
+    },
 }
+
+/// Fills rows with samples.
+pub type Make<'a> = dyn Fn(&mut [f64], &mut Rng) + Sync + 'a;
 
 /// Learning by online gradient descent, from first weights on. `data` is the population that is sampled, or that of the rows. `watch` sees every point and may
 /// end the run.
@@ -62,13 +73,16 @@ pub fn simulate(
     if start.w.len() != how.k * d || start.v.len() != how.k * d {
         return Err(Error::parameter(format!("the first weights do not fit {} units of {d} columns", how.k)));
     }
-    if let Input::Rows { train, test } = input {
-        for x in [train, test] {
-            if x.rows == 0 || x.cols != d {
-                return Err(Error::data(format!("{} rows of {} columns do not fit a population of {d} columns", x.rows, x.cols)));
-            }
-            crate::source::check_finite(&x.view(), 0)?;
+    let given = match input {
+        Input::Gaussian => vec![],
+        Input::Rows { train, test } => vec![train, test],
+        Input::Fresh { test, .. } => vec![test],
+    };
+    for x in given {
+        if x.rows == 0 || x.cols != d {
+            return Err(Error::data(format!("{} rows of {} columns do not fit a population of {d} columns", x.rows, x.cols)));
         }
+        crate::source::check_finite(&x.view(), 0)?;
     }
     let clock = Instant::now();
     let mut net = Net::new(how, start, d);
@@ -92,7 +106,7 @@ pub fn simulate(
         let mut fine = true;
         while done < until && fine {
             let x = draw.block(until - done);
-            fine = pulp::Arch::new().dispatch(|| net.steps(how, x));
+            fine = pulp::Arch::new().dispatch(Steps { net: &mut net, how, x });
             done += (x.len() / d) as u64;
         }
         let at = done as f64 / d as f64;
@@ -152,6 +166,7 @@ impl<'a> Draw<'a> {
                     x.iter_mut().zip(row).for_each(|(x, v)| *x = f64::from(*v));
                 }
             }
+            Input::Fresh { make, .. } => make(&mut self.x, &mut rng(self.seed, SAMPLES, block)),
             Input::Gaussian => gaussian(&mut self.x, self.data, d, &mut rng(self.seed, SAMPLES, block)),
         }
     }
@@ -182,13 +197,54 @@ pub(super) fn gaussian(x: &mut [f64], data: &Population, d: usize, r: &mut Rng) 
     for x in x.chunks_exact_mut(d) {
         r.normals(x);
         r.normals(&mut z[..m]);
-        pulp::Arch::new().dispatch(|| {
-            let noise = root(low);
-            x.iter_mut().for_each(|x| *x *= noise);
-            for ((axis, share), z) in data.axes().chunks_exact(d).zip(data.shares()).zip(&z) {
-                add(x, root(share - low) * z, axis);
-            }
-        });
+        pulp::Arch::new().dispatch(Spikes { x, data, z: &z });
+    }
+}
+
+/// White noise of variance 1 becomes a sample: it is scaled, and spikes are added.
+struct Spikes<'a> {
+    x: &'a mut [f64],
+    data: &'a Population,
+    z: &'a [f64],
+}
+
+impl WithSimd for Spikes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, data, z } = self;
+        simd.vectorize(
+            #[inline(always)]
+            || {
+                let (d, low) = (x.len(), data.bulk_share());
+                let root = |share: f64| (share * d as f64).max(0.0).sqrt();
+                let noise = root(low);
+                x.iter_mut().for_each(|x| *x *= noise);
+                for ((axis, share), z) in data.axes().chunks_exact(d).zip(data.shares()).zip(z) {
+                    add(x, root(share - low) * z, axis);
+                }
+            },
+        );
+    }
+}
+
+/// [`Net::steps`] with the vectors of this machine.
+struct Steps<'a> {
+    net: &'a mut Net,
+    how: &'a Dynamics,
+    x: &'a [f64],
+}
+
+impl WithSimd for Steps<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> bool {
+        simd.vectorize(
+            #[inline(always)]
+            || self.net.steps(self.how, self.x),
+        )
     }
 }
 
@@ -392,7 +448,7 @@ impl Net {
                 g.set(how.activation, &q, &biases);
                 super::theory::error(data.variance(), &t0, &r, &g, k)
             }
-            Input::Rows { test, .. } => self.error_on(how, &v, test),
+            Input::Rows { test, .. } | Input::Fresh { test, .. } => self.error_on(how, &v, test),
         };
         let f = followed(data, k);
         let first = |rows: &[f64]| rows.chunks_exact(m.max(1)).flat_map(|row| row[..f].to_vec()).collect::<Vec<_>>();
