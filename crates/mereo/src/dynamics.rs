@@ -28,6 +28,7 @@
 //! ```
 
 mod averages;
+pub mod claims;
 pub mod cumulant;
 mod path;
 mod population;
