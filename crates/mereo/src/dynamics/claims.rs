@@ -512,7 +512,8 @@ pub fn r11(x: &Mat, size: Size) -> Result<Claim> {
 /// None for these parameters but a run that diverges.
 pub fn hidden(size: Size) -> Result<Vec<Found>> {
     let model = Cumulant::new(100, 10.0, 20.0, size.seed)?;
-    let how = Dynamics { eta: 0.5, until: 2000.0, points: 60, seed: size.seed, ..Dynamics::default() };
+    // Two rectified units see both sides of u* only if they begin on different ones; of three, some do.
+    let how = Dynamics { k: 3, eta: 0.5, until: 8000.0, points: 60, seed: size.seed, ..Dynamics::default() };
     model.compare(&how, &[Activation::Linear, Activation::Erf, Activation::Relu], 10_000)
 }
 

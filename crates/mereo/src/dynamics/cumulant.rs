@@ -4,7 +4,7 @@
 //! x = √β₁ λ u* + (√β₂ ν + ξᵥ)/√(1 + β₂) v* + ξ, with λ normal, ν = (λ² − 1)/√2 and white noise elsewhere. λ and ν are uncorrelated, and along v* the
 //! variance is 1, as along every direction of the noise: principal components see u* alone, and so does any linear autoencoder. But E λ²ν = √2, and what a
 //! rectified unit makes of λ goes along with ν, so a non-linear autoencoder finds v* too. Its error may be the larger one all the same, since
-//! a linear autoencoder spends its second unit on some direction of noise as a whole: error and representation disagree.
+//! a linear autoencoder spends its other units on some directions of noise as a whole: error and representation disagree.
 
 use super::{Activation, Dynamics, Input, Path, Population, simulate};
 use crate::error::{Error, Result};
