@@ -116,6 +116,8 @@ pub enum Command {
     Parts(commands::parts::Args),
     /// Reproduce published figures and claims, line by line, as one page.
     Repro(commands::repro::Args),
+    /// Watch a shallow autoencoder learn, in equations and in a simulation: a table of its course, and dynamics.html.
+    Dynamics(commands::dynamics::Args),
     /// Learn a model from data and write it to a file.
     Fit(commands::fit::Args),
     /// Write the codes of rows on a model's atoms.

@@ -23,6 +23,9 @@ pub enum Failure {
     /// Standard output can't be written: silent where the reader has just gone away (`| head`), else exit code 1.
     #[error("standard output: {0}")]
     Stdout(#[from] io::Error),
+    /// A result that was printed in full and is none that was wanted: exit code 1.
+    #[error("{0}")]
+    Told(String),
     /// Ended by Ctrl-C, with a message on what was saved: exit code 130, as a shell expects.
     #[error("{0}")]
     Interrupted(String),
@@ -43,7 +46,7 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Library(mereo::Error::Parameter(_)) => 2,
-            Self::Other(_) | Self::Library(_) | Self::Stdout(_) => 1,
+            Self::Other(_) | Self::Told(_) | Self::Library(_) | Self::Stdout(_) => 1,
             Self::Interrupted(_) => 130,
         }
     }
@@ -76,7 +79,8 @@ impl Failure {
             crate::show::say(format_args!("{line}"));
         } else {
             crate::show::say(format_args!("error: {line}"));
-            if global.json {
+            // A result that was printed is the one document there is.
+            if global.json && !matches!(self, Self::Told(_)) {
                 // There is nobody left to tell if this fails too.
                 let _ = crate::show::json(&serde_json::json!({ "error": line, "exit_code": self.code() }));
             }

@@ -4,6 +4,8 @@ use crate::args::{Global, ModelAndData, Reading};
 use crate::failure::{Failure, Result};
 use crate::fetch;
 use crate::{output, stop};
+use image::imageops::{self, FilterType};
+use image::{ImageBuffer, Luma};
 use mereo::Missing;
 use mereo::bundle::Bundle;
 use mereo::mat::{DenseRows, Mat, Rows};
@@ -60,12 +62,20 @@ pub fn file(data: &OsStr) -> Option<&Path> {
 pub fn open(data: impl AsRef<OsStr>, reading: &Reading) -> Result<Loaded> {
     let data = data.as_ref();
     if let Some(set) = data.to_str().and_then(mereo::data::find) {
-        let (mat, set) = mereo::data::load(set.name)?;
+        let (mut mat, set) = mereo::data::load(set.name)?;
+        let mut image = set.image;
+        if let Some(size) = reading.resize {
+            let from = image.ok_or_else(|| {
+                Failure::usage(format!("the rows of {} are no images, which --resize is for; leave it out", set.name))
+            })?;
+            mat = resized(&mat, from, size)?;
+            image = Some(size);
+        }
         return Ok(Loaded {
             source: owned(mat),
             name: set.name.into(),
             kind: "embedded",
-            image: set.image,
+            image,
             columns: None,
             credit: Some(set.credit.into()),
         });
@@ -123,6 +133,18 @@ pub fn model(path: &Path) -> Result<Bundle> {
         )));
     }
     Ok(Bundle::load(path)?)
+}
+
+/// Images of another size; numbers between 0 and 1 are greys.
+fn resized(x: &Mat, (h, w): (usize, usize), (height, width): (usize, usize)) -> Result<Mat> {
+    let mut out = Mat::zeros(x.rows, height * width);
+    for i in 0..x.rows {
+        let grey = ImageBuffer::<Luma<f32>, _>::from_raw(w as u32, h as u32, x.row(i).to_vec());
+        let grey = grey.ok_or_else(|| Failure::other(format!("a row has {} columns, not {h}x{w} pixels", x.cols)))?;
+        let small = imageops::resize(&grey, width as u32, height as u32, FilterType::Triangle);
+        out.row_mut(i).copy_from_slice(small.as_raw());
+    }
+    Ok(out)
 }
 
 /// A matrix that its source owns.

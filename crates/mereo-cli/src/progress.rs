@@ -52,6 +52,23 @@ impl Progress {
         self.bar.set_position(seen.pass as u64);
     }
 
+    /// Shows how far learning over a span of time is, of which every part takes as long: the time s, the error there, and the time left.
+    pub fn time(&mut self, what: &str, (s, end): (f64, f64), error: f64) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let since = *self.since.get_or_insert_with(|| {
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
+                self.bar.set_style(style.progress_chars("━╸─"));
+            }
+            self.bar.set_length(1000);
+            Instant::now()
+        });
+        let left = if s > 0.0 { show::seconds(since.elapsed().as_secs_f64() * (end - s) / s) } else { "?".into() };
+        self.bar.set_message(format!("{what}: s = {}, error {}, {left} left", show::number(s), show::number(error)));
+        self.bar.set_position((1000.0 * s / end) as u64);
+    }
+
     /// The same over a known number of rows, with the time left.
     pub fn over(self, rows: usize) -> Self {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} rows  {msg}, {eta} left") {

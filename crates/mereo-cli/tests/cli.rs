@@ -14,7 +14,8 @@ fn alone_it_prints_help_and_every_command_has_some() {
     let p = Place::new();
     let out = p.run("");
     let said = text(&out.stderr) + &text(&out.stdout);
-    for command in ["compare", "fit", "transform", "reconstruct", "inspect", "export", "info", "data", "completions"] {
+    for command in ["compare", "dynamics", "fit", "transform", "reconstruct", "inspect", "export", "info", "data", "completions"]
+    {
         assert!(said.contains(&format!("\n  {command} ")), "{command} is listed");
         p.ok(&format!("{command} --help"));
     }

@@ -1,5 +1,7 @@
 //! `mereo rank`, `stability`, `parts` and `repro` as they are typed: tables, pages, JSON and mistakes.
 
+mod place;
+
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -23,17 +25,8 @@ fn json(folder: &Path, line: &str) -> Value {
     serde_json::from_str(&ok(folder, &format!("{line} --json"))).expect("one JSON document")
 }
 
-/// A page that stands alone.
 fn page(folder: &Path, name: &str) -> String {
-    let page = std::fs::read_to_string(folder.join(name)).expect("page");
-    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));
-    // The bytes of pictures may spell anything.
-    let spelt = |(i, s): (usize, &str)| if i == 0 { s.to_string() } else { s.split_once('"').map_or("", |p| p.1).to_string() };
-    let text: String = page.split("base64,").enumerate().map(spelt).collect();
-    for word in ["http", "<script", "NaN"] {
-        assert!(!text.contains(word), "nothing from elsewhere, nothing undefined: {word}");
-    }
-    page
+    place::page(&folder.join(name))
 }
 
 #[test]

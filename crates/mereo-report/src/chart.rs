@@ -6,7 +6,7 @@ use maud::{Markup, PreEscaped, html};
 use std::fmt::Write;
 
 /// Width of every drawing, in its own units.
-const WIDTH: f64 = 410.0;
+pub(crate) const WIDTH: f64 = 410.0;
 /// Height of every drawing.
 const HEIGHT: f64 = 256.0;
 /// Above the plot: the label of the vertical axis.
@@ -14,7 +14,7 @@ const TOP: f64 = 30.0;
 /// Below the plot: tick labels and the label of the horizontal axis.
 const BOTTOM: f64 = 46.0;
 /// A character of a label, on average; labels are set in 13 units.
-const CHARACTER: f64 = 7.2;
+pub(crate) const CHARACTER: f64 = 7.2;
 /// Least distance between the names of two lines.
 const LEADING: f64 = 16.0;
 /// Colours that the page has; more lines than that begin anew, with other markers.
@@ -59,6 +59,20 @@ pub struct Chart<'a> {
     pub ticks: Option<Vec<f64>>,
     /// Lines without name or colour behind the others, to compare with.
     pub behind: Vec<Vec<(f64, f64)>>,
+    /// Points with no line between them; those of a line's name are of its colour, and are not named again.
+    pub dots: Vec<Line<'a>>,
+    /// Dashed lines with names, to compare with.
+    pub guides: Vec<(&'a str, Vec<(f64, f64)>)>,
+    /// Heights that are dashed across the whole chart, with names.
+    pub levels: Vec<(&'a str, f64)>,
+}
+
+/// A name at the end of what it names.
+struct Label<'a> {
+    name: &'a str,
+    /// Number of its colour; muted without.
+    style: Option<usize>,
+    end: (f64, f64),
 }
 
 /// Where numbers land in the drawing.
@@ -125,7 +139,8 @@ pub fn lines(chart: &Chart) -> Markup {
         let fits = |v: f64, s: Scale| v.is_finite() && (s == Scale::Linear || v > 0.0);
         fits(*x, chart.x.scale) && fits(*y, chart.y.scale)
     };
-    let seen = || chart.lines.iter().map(|l| &l.points).chain(&chart.behind).flatten().filter(|p| places(p));
+    let series = || chart.lines.iter().chain(&chart.dots).map(|l| &l.points).chain(chart.guides.iter().map(|g| &g.1));
+    let seen = || series().chain(&chart.behind).flatten().filter(|p| places(p));
     if seen().next().is_none() {
         return html! { p.none { "Nothing to draw: no number here is finite and on the scale." } };
     }
@@ -135,13 +150,27 @@ pub fn lines(chart: &Chart) -> Markup {
     if let Some(ticks) = &chart.ticks {
         x.at = ticks.iter().copied().filter(|&v| v >= x.low && v <= x.high).collect();
     }
-    let y = Ticks::of(seen().map(|p| p.1), chart.y.scale);
-    let names = chart.lines.iter().filter(|_| chart.named).map(|l| l.name.chars().count()).max().unwrap_or(0);
+    let y = Ticks::of(seen().map(|p| p.1).chain(chart.levels.iter().map(|l| l.1)), chart.y.scale);
+    let own = |l: &&Line| chart.lines.iter().all(|line| line.name != l.name);
+    let named = || chart.lines.iter().chain(chart.dots.iter().filter(own)).filter(|_| chart.named);
+    let beside = chart.guides.iter().map(|g| g.0).chain(chart.levels.iter().map(|l| l.0));
+    let names = named().map(|l| l.name).chain(beside).map(|name| name.chars().count()).max().unwrap_or(0);
     let frame = Frame::new((x, chart.x.scale), (y, chart.y.scale), chart.y.unit, names);
     let on_paper = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
         points.iter().filter(|p| places(p)).filter_map(|p| Some((frame.x(p.0)?, frame.y(p.1)?))).collect()
     };
     let drawn: Vec<(&Line, Vec<(f64, f64)>)> = chart.lines.iter().map(|l| (l, on_paper(&l.points))).collect();
+    let levels = chart.levels.iter().filter_map(|(name, v)| {
+        let y = frame.y(*v)?;
+        Some((*name, vec![(frame.left, y), (frame.right, y)]))
+    });
+    let guides: Vec<(&str, Vec<(f64, f64)>)> =
+        chart.guides.iter().map(|(name, points)| (*name, on_paper(points))).chain(levels).collect();
+    let labels = named()
+        .map(|l| (l.name, Some(l.style), on_paper(&l.points)))
+        .chain(guides.iter().map(|(name, points)| (*name, None, points.clone())))
+        .filter_map(|(name, style, points)| Some(Label { name, style, end: *points.last()? }))
+        .collect();
     html! {
         svg.chart viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(chart.title) {
             (frame.axes(chart.x, chart.y))
@@ -150,6 +179,7 @@ pub fn lines(chart: &Chart) -> Markup {
                 path.ghost d=(path(&points)) {}
                 @if let [(x, y)] = points[..] { circle.ghost cx=(px(x)) cy=(px(y)) r="2" {} }
             }
+            @for (_, points) in &guides { path.guide d=(path(points)) {} }
             @for (line, points) in &drawn {
                 g class={ "s" (line.style % COLOURS) } {
                     path.line d=(path(points)) {}
@@ -157,26 +187,35 @@ pub fn lines(chart: &Chart) -> Markup {
                     @else if let Some(p) = points.last() { (marker(line.style, *p, 3.6)) }
                 }
             }
-            @if chart.named { (ends(&drawn)) }
+            @for dots in &chart.dots {
+                g class={ "s" (dots.style % COLOURS) } { @for p in thinned(&on_paper(&dots.points)) { (marker(dots.style, p, 2.6)) } }
+            }
+            (ends(labels))
         }
     }
 }
 
-/// The names of lines beside their ends, moved apart where they would overlap.
-fn ends(drawn: &[(&Line, Vec<(f64, f64)>)]) -> Markup {
-    let mut at: Vec<(&Line, (f64, f64), f64)> =
-        drawn.iter().filter_map(|(l, points)| points.last().map(|&p| (*l, p, p.1))).collect();
-    at.sort_by(|a, b| a.1.1.total_cmp(&b.1.1));
-    let ys: Vec<f64> = at.iter().map(|a| a.2).collect();
-    let right = at.iter().map(|a| a.1.0).fold(0.0, f64::max);
-    for (a, y) in at.iter_mut().zip(apart(&ys, TOP, HEIGHT - BOTTOM)) {
-        a.2 = y;
+/// Points that are apart enough to be told from each other.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut out: Vec<(f64, f64)> = Vec::new();
+    for &(x, y) in points {
+        if out.last().is_none_or(|(a, b)| (a - x).hypot(b - y) >= 4.0) {
+            out.push((x, y));
+        }
     }
+    out
+}
+
+/// Names beside the ends of what they name, moved apart where they would overlap.
+fn ends(mut labels: Vec<Label>) -> Markup {
+    labels.sort_by(|a, b| a.end.1.total_cmp(&b.end.1));
+    let ys: Vec<f64> = labels.iter().map(|l| l.end.1).collect();
+    let right = labels.iter().map(|l| l.end.0).fold(0.0, f64::max);
     html! {
-        @for (line, (x, y), to) in at {
-            g class={ "s" (line.style % COLOURS) } {
+        @for (Label { name, style, end: (x, y) }, to) in labels.into_iter().zip(apart(&ys, TOP, HEIGHT - BOTTOM)) {
+            g class=(style.map_or("plain".into(), |s| format!("s{}", s % COLOURS))) {
                 @if (to - y).abs() > 3.0 || right - x > 2.0 { path.leader d={ "M" (px(x + 5.0)) " " (px(y)) "L" (px(right + 9.0)) " " (px(to)) } {} }
-                text.name x=(px(right + 11.0)) y=(px(to + 4.5)) { (line.name) }
+                text.name x=(px(right + 11.0)) y=(px(to + 4.5)) { (name) }
             }
         }
     }
@@ -269,7 +308,7 @@ fn path(points: &[(f64, f64)]) -> PreEscaped<String> {
 }
 
 /// A coordinate to a tenth of a unit.
-fn px(v: f64) -> String {
+pub(crate) fn px(v: f64) -> String {
     let text = format!("{v:.1}");
     text.strip_suffix(".0").map(str::to_string).unwrap_or(text)
 }
@@ -290,6 +329,9 @@ mod tests {
             also: vec![],
             ticks: None,
             behind: vec![],
+            dots: vec![],
+            guides: vec![],
+            levels: vec![],
         })
         .into_string()
     }
@@ -305,6 +347,39 @@ mod tests {
         assert_eq!((a[1], b[1]), (HEIGHT - BOTTOM, TOP), "0 and 1 are the ends of the axis");
         assert!(b[0] < WIDTH - "a <b>".len() as f64 * CHARACTER, "the name has room");
         assert!(drawn.contains("a &lt;b&gt;") && !drawn.contains("<b>"));
+    }
+
+    #[test]
+    fn dots_levels_and_guides_have_places_colours_and_names() {
+        let axis = |label| Axis { label, scale: Scale::Log, unit: Unit::Plain };
+        let line = |name, style, points| Line { name, style, points };
+        let drawn = lines(&Chart {
+            title: "t",
+            x: axis("x"),
+            y: axis("y"),
+            lines: vec![line("theory", 0, vec![(1.0, 1.0), (100.0, 0.1)])],
+            named: true,
+            also: vec![],
+            ticks: None,
+            behind: vec![],
+            dots: vec![
+                line("theory", 0, vec![(1.0, 1.0), (1.01, 1.0), (100.0, 0.1)]),
+                line("other", 3, vec![(2.0, 0.5), (0.0, 1.0)]),
+            ],
+            guides: vec![("slope", vec![(10.0, 0.3), (100.0, 0.2)])],
+            levels: vec![("PCA(1)", 0.01), ("PCA(2)", 0.0101), ("PCA(3)", 0.0)],
+        })
+        .into_string();
+        assert_eq!(drawn.matches("class=\"guide\"").count(), 3, "0 has no place: {drawn}");
+        let names: Vec<&str> = drawn.split("text class=\"name\"").skip(1).collect();
+        let of = |name: &str| names.iter().filter(|t| t.contains(&format!(">{name}<"))).count();
+        assert_eq!(["theory", "other", "slope", "PCA(1)", "PCA(2)"].map(of), [1; 5], "{drawn}");
+        let height = |t: &&str| t.split("y=\"").nth(1).and_then(|v| v.split('"').next()).and_then(|v| v.parse::<f64>().ok());
+        let mut at: Vec<f64> = names.iter().filter_map(height).collect();
+        at.sort_by(f64::total_cmp);
+        assert!(at.windows(2).all(|w| w[1] - w[0] >= LEADING - 0.11), "names are apart: {at:?}");
+        // Dots that would cover each other are one: two of the line's name, one other, beside the two marks of the line itself.
+        assert_eq!((drawn.matches("<circle").count(), drawn.matches("class=\"s3\"").count()), (4, 2), "{drawn}");
     }
 
     #[test]

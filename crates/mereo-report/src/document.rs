@@ -2,6 +2,7 @@
 
 use crate::chart::{Axis, Chart, Line, key, lines};
 use crate::figure::{self, Names};
+use crate::heat::{Heat, heat};
 use crate::page::shell;
 use crate::ticks::{Scale, Unit};
 use crate::{figure::figure, table::measures};
@@ -48,6 +49,8 @@ pub enum Block {
     Table(Table),
     /// Charts, side by side.
     Plots(Vec<Plot>),
+    /// Numbers over time as rows of colour, side by side.
+    Heats(Vec<Heat>),
     /// Sets of atoms, each as one picture, side by side.
     Plates(Vec<Plate>),
     /// Every atom for itself, with a line under each.
@@ -78,7 +81,7 @@ pub struct Table {
     pub words: Vec<usize>,
 }
 
-/// Lines over two axes.
+/// Lines and points over two axes.
 #[derive(Debug, Clone, Default)]
 pub struct Plot {
     /// What it shows.
@@ -93,6 +96,12 @@ pub struct Plot {
     pub lines: Vec<(String, Vec<(f64, f64)>)>,
     /// Ticks of the horizontal axis, if not at round numbers.
     pub ticks: Option<Vec<f64>>,
+    /// Points with no line between them, with their names; those of a line's name are of its colour.
+    pub dots: Vec<(String, Vec<(f64, f64)>)>,
+    /// Heights across the whole plot to compare with, with their names.
+    pub levels: Vec<(String, f64)>,
+    /// Dashed lines to compare with, with their names.
+    pub guides: Vec<(String, Vec<(f64, f64)>)>,
 }
 
 /// A set of atoms as one picture.
@@ -143,6 +152,7 @@ fn block(b: &Block) -> Markup {
         Block::Text(text) => html! { p { (text) } },
         Block::Table(t) => table(t),
         Block::Plots(plots) => html! { div.charts { @for p in plots { (plot(p)) } } },
+        Block::Heats(heats) => html! { div.charts { @for h in heats { (heat(h)) } } },
         Block::Plates(plates) => html! { div.plates { @for p in plates { (plate(p)) } } },
         Block::Atoms { atoms, image, under, columns } => each(atoms, *image, under, columns.as_deref()),
         Block::Comparison(c) => html! { (figure(c, false)) h3.apart { "Measures" } (measures(c)) },
@@ -174,8 +184,13 @@ fn table(t: &Table) -> Markup {
 
 fn plot(p: &Plot) -> Markup {
     let scale = |log| if log { Scale::Log } else { Scale::Linear };
-    let named = p.lines.len() > 1;
-    let short = p.lines.iter().all(|(name, _)| name.chars().count() <= 14);
+    // Dots that continue no line have a colour of their own.
+    let mut names: Vec<&str> = p.lines.iter().map(|(name, _)| name.as_str()).collect();
+    let lone: Vec<&str> = p.dots.iter().map(|d| d.0.as_str()).filter(|d| !names.contains(d)).collect();
+    names.extend(lone);
+    let style = |name: &str| names.iter().position(|n| *n == name).unwrap_or(0);
+    let named = names.len() > 1;
+    let short = names.iter().all(|name| name.chars().count() <= 14);
     html! {
         figure {
             h3 { (p.title) }
@@ -188,8 +203,11 @@ fn plot(p: &Plot) -> Markup {
                 also: vec![],
                 ticks: p.ticks.clone(),
                 behind: vec![],
+                dots: p.dots.iter().map(|(name, points)| Line { name, style: style(name), points: points.clone() }).collect(),
+                guides: p.guides.iter().map(|(name, points)| (name.as_str(), points.clone())).collect(),
+                levels: p.levels.iter().map(|(name, v)| (name.as_str(), *v)).collect(),
             }))
-            @if named && !short { div.legend { @for (i, (name, _)) in p.lines.iter().enumerate() { span { (key(i)) (name) } } } }
+            @if named && !short { div.legend { @for (i, name) in names.iter().enumerate() { span { (key(i)) (name) } } } }
         }
     }
 }
@@ -258,6 +276,19 @@ mod tests {
                         words: vec![],
                     }),
                     Block::Plots(vec![Plot { lines: vec![line("a"), line("a name that is far too long")], ..Plot::default() }]),
+                    Block::Plots(vec![Plot {
+                        lines: vec![line("theory")],
+                        dots: vec![line("theory"), line("own")],
+                        levels: vec![(hostile.clone(), 0.3)],
+                        guides: vec![line(&hostile)],
+                        ..Plot::default()
+                    }]),
+                    Block::Heats(vec![Heat {
+                        title: hostile.clone(),
+                        x: hostile.clone(),
+                        times: vec![1.0, 10.0],
+                        rows: vec![(hostile.clone(), vec![0.0, 1.0])],
+                    }]),
                     Block::Plates(vec![plate(Some((2, 2))), plate(None)]),
                     each(Some((2, 2))),
                     each(None),
@@ -266,7 +297,9 @@ mod tests {
         }
         .html();
         assert!(!page.contains("<img src=x") && page.matches("&lt;img src=x&gt;").count() > 10);
-        assert_eq!(page.matches("data:image/png;base64,").count(), 4, "two plates and two tiles");
+        assert_eq!(page.matches("data:image/png;base64,").count(), 5, "two plates, two tiles and a row of heat");
+        let own = page.split("class=\"s1\"").count() - 1;
+        assert!(own >= 2, "dots of another name have the next colour, and a label: {own}");
         assert!(page.contains("class=\"best") && page.contains("class=\"legend\"") && page.ends_with("</html>"));
         assert!(!page.contains("http"), "nothing from elsewhere");
     }

@@ -162,7 +162,7 @@ fn range(row: &[f32]) -> (f32, f32) {
 }
 
 /// An image as an address that holds it.
-fn data(image: &image::RgbImage) -> String {
+pub(crate) fn data(image: &image::RgbImage) -> String {
     format!("data:image/png;base64,{}", base64(&png(image)))
 }
 

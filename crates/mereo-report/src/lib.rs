@@ -4,11 +4,14 @@
 mod chart;
 mod document;
 mod figure;
+mod heat;
 mod page;
 mod picture;
 mod table;
 mod ticks;
 
 pub use document::{Block, Document, Plate, Plot, Section, Table};
+pub use heat::Heat;
 pub use page::html;
 pub use picture::{montage, png};
+pub use ticks::number;

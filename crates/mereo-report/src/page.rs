@@ -160,6 +160,9 @@ fn loss(c: &Comparison, style: usize, scale: Scale, span: &[f64]) -> Markup {
         also: span.to_vec(),
         ticks: None,
         behind,
+        dots: vec![],
+        guides: vec![],
+        levels: vec![],
     })
 }
 
@@ -211,6 +214,9 @@ fn sizes(c: &Comparison) -> Markup {
         also: vec![],
         ticks: Some(tried),
         behind: vec![],
+        dots: vec![],
+        guides: vec![],
+        levels: vec![],
     };
     html! {
         h2 { "How many atoms" }
@@ -240,6 +246,9 @@ fn spectrum<'a>(c: &'a Comparison, title: &'a str, scale: Scale, of: &dyn Fn(&En
         also: vec![],
         ticks: None,
         behind: vec![],
+        dots: vec![],
+        guides: vec![],
+        levels: vec![],
     }
 }
 

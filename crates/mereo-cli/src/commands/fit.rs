@@ -1,6 +1,5 @@
 //! `mereo fit`: learns a model from rows and writes it.
 
-mod choice;
 mod flags;
 
 use crate::args::{Global, Reading};

@@ -1,8 +1,10 @@
 //! One file for each command: its flags (`Args`) and what it does (`run`).
 
+pub mod choice;
 pub mod compare;
 pub mod completions;
 pub mod data;
+pub mod dynamics;
 pub mod export;
 pub mod fit;
 pub mod info;
@@ -35,6 +37,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Parts(args) => parts::run(&args, &global),
         Command::Repro(args) => repro::run(&args, &global),
         Command::Stability(args) => stability::run(&args, &global),
+        Command::Dynamics(args) => dynamics::run(&args, &global),
         Command::Fit(args) => fit::run(&args, &global),
         Command::Transform(args) => transform::run(&args, &global),
         Command::Reconstruct(args) => reconstruct::run(&args, &global),

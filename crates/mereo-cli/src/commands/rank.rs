@@ -207,6 +207,7 @@ fn plots(tried: &[Tried]) -> Vec<Plot> {
         log: (true, false),
         lines,
         ticks: Some(tried.iter().map(|t| t.k as f64).collect()),
+        ..Plot::default()
     };
     vec![
         plot(

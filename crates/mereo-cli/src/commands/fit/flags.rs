@@ -3,8 +3,8 @@
 //! A struct here has the same fields as the library's parameter struct, as clap and serde see them; the values travel
 //! through serde, so a field that is missing, misspelt or of another default fails the tests below.
 
-use super::choice::{Choice, words};
-use crate::failure::{Failure, Result};
+use crate::commands::choice::{Choice, typed, words};
+use crate::failure::Result;
 use mereo::source::Open;
 use mereo::{Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
 use serde::Serialize;
@@ -205,18 +205,11 @@ impl Flags for NmfFlags {
     }
 }
 
-/// Parameters from flags of the same names.
-fn typed<M: DeserializeOwned>(flags: &impl Serialize) -> Result<M> {
-    let typed = serde_json::to_value(flags).and_then(serde_json::from_value);
-    typed.map_err(|e| Failure::usage(e.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::args::Cli;
     use clap::{CommandFactory, FromArgMatches};
-    use std::collections::BTreeSet;
 
     /// The flags as typed without any, and the command that they belong to.
     fn untouched<F: FromArgMatches>(method: &str) -> (F, clap::Command) {
@@ -235,15 +228,7 @@ mod tests {
         let (flags, command) = untouched::<F>(name);
         let typed = serde_json::to_value(flags.method().expect("method")).expect("json");
         let ours = serde_json::to_value(F::Method::default()).expect("json");
-        assert_eq!(typed, ours, "{name}: a default differs");
-        let fields: BTreeSet<String> = ours.as_object().expect("a struct").keys().cloned().collect();
-        let known: BTreeSet<String> = command.get_arguments().map(|a| a.get_id().to_string()).collect();
-        for field in fields.iter().map(String::as_str).chain(files.iter().copied()) {
-            assert!(known.contains(field), "{name}: the parameter `{field}` has no flag");
-            let flag = command.get_arguments().find(|a| a.get_id() == field).expect("flag");
-            assert_eq!(flag.get_long().expect("long"), field.replace('_', "-"), "{name}: {field}");
-            assert!(flag.get_help().is_some(), "{name}: {field} is not documented");
-        }
+        crate::commands::choice::agree(name, &command, &typed, &ours, files);
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn convergence(curve: &[Pass], inverted: Option<&[Pass]>, numbers: f64) -> Secti
         y: "divergence D(V‖WH)".into(),
         log: (true, true),
         lines,
-        ticks: None,
+        ..Plot::default()
     };
     Section {
         title: "Convergence".into(),

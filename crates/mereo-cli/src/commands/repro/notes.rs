@@ -478,6 +478,7 @@ fn curve(fits: &[Fit], done: &[Option<Done>], own: bool) -> Plot {
         log: (true, false),
         ticks: Some(fits.iter().filter(|f| f.experiment == 4).map(|f| f.rows as f64).collect()),
         lines,
+        ..Plot::default()
     }
 }
 

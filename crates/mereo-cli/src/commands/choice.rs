@@ -1,11 +1,31 @@
-//! An enum of the library as the value of a flag: its words and its default come from serde, so they can't drift apart.
+//! Parameters of the library as flags: fields travel through serde, and so do the words of an enum and its default, so that they can't drift apart.
 
+use crate::failure::{Failure, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, Error as _, IntoDeserializer, Visitor};
 use serde::{Deserializer, Serialize, forward_to_deserialize_any};
 use serde_json::Value;
 use std::fmt;
+
+/// Parameters from flags of the same names.
+pub fn typed<M: DeserializeOwned>(flags: &impl Serialize) -> Result<M> {
+    let typed = serde_json::to_value(flags).and_then(serde_json::from_value);
+    typed.map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// Fields and defaults of the flags of a command are those of the library, and every one has its name and is documented; so have `files`.
+#[cfg(test)]
+pub fn agree(name: &str, command: &clap::Command, typed: &Value, ours: &Value, files: &[&str]) {
+    assert_eq!(typed, ours, "{name}: a default differs");
+    let fields = ours.as_object().expect("a struct").keys().map(String::as_str);
+    for field in fields.chain(files.iter().copied()) {
+        let flag = command.get_arguments().find(|a| a.get_id() == field);
+        let flag = flag.unwrap_or_else(|| panic!("{name}: the parameter `{field}` has no flag"));
+        assert_eq!(flag.get_long().expect("long"), field.replace('_', "-"), "{name}: {field}");
+        assert!(flag.get_help().is_some(), "{name}: {field} is not documented");
+    }
+}
 
 /// One variant of an enum.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -48,12 +68,12 @@ impl<'de> Deserializer<'de> for Ask<'_> {
         _: &'static str,
         variants: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Self::Error> {
+    ) -> std::result::Result<V::Value, Self::Error> {
         *self.0 = variants;
         Err(Self::Error::custom("asked"))
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> std::result::Result<V::Value, Self::Error> {
         Err(Self::Error::custom("no enum"))
     }
 
