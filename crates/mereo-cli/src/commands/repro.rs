@@ -4,6 +4,7 @@ mod claims;
 mod lee_seung;
 mod notes;
 mod peer;
+mod refinetti;
 mod variants;
 mod words;
 
@@ -28,6 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   mereo repro lee-seung --data FOLDER    figures 1 and 4 of Lee and Seung 1999 and twelve claims, on CBCL faces and word counts of FOLDER
   mereo repro lee-seung                  figure 1 and the claims on the embedded faces
+  mereo repro refinetti --quick          how shallow autoencoders learn: eleven claims of Refinetti and Goldt 2022, by descent and by its equations
   mereo repro notes --data FOLDER        four experiments on Olivetti and LFW faces, beside scikit-learn where that is installed";
 
 /// What to reproduce.
@@ -35,6 +37,8 @@ Examples:
 pub enum What {
     /// Lee and Seung, Nature 401, 1999: figure 1, figure 4, and twelve claims with target, found and held.
     LeeSeung(lee_seung::Args),
+    /// Refinetti and Goldt, ICML 2022: eleven claims on how shallow autoencoders learn, by descent and by its equations.
+    Refinetti(refinetti::Args),
     /// Four experiments with NMF of faces, beside scikit-learn on the same machine, and what a grid says of their conclusions.
     Notes(notes::Args),
 }
@@ -43,7 +47,24 @@ pub enum What {
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     match &args.what {
         What::LeeSeung(args) => lee_seung::run(args, global),
+        What::Refinetti(args) => refinetti::run(args, global),
         What::Notes(args) => notes::run(args, global),
+    }
+}
+
+/// How many claims hold, and which don't.
+fn verdict<'a>(claims: impl Iterator<Item = (&'a str, bool)>) -> String {
+    let (mut all, mut failed) = (0, Vec::new());
+    for (id, held) in claims {
+        all += 1;
+        if !held {
+            failed.push(id);
+        }
+    }
+    match failed.as_slice() {
+        [] => format!("All {all} claims hold."),
+        [one] => format!("{} of {all} claims hold; {one} does not.", all - 1),
+        _ => format!("{} of {all} claims hold; {} do not.", all - failed.len(), failed.join(", ")),
     }
 }
 

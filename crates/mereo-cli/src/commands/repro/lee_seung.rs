@@ -2,7 +2,7 @@
 
 use super::claims::{self, Fits};
 use super::variants::{self, Kind, Variants};
-use super::{Faces, embedded, find, is, prepared, read, unit, words};
+use super::{Faces, embedded, find, is, prepared, read, unit, verdict, words};
 use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::methods::Runner;
@@ -140,16 +140,6 @@ fn comparison(args: &Args, faces: &Faces, x: &Mat, entries: Vec<Entry>) -> Compa
     }
 }
 
-/// How many claims hold, and which don't.
-fn verdict(claims: &[claims::Claim]) -> String {
-    let failed: Vec<&str> = claims.iter().filter(|c| !c.held).map(|c| c.id).collect();
-    match failed.as_slice() {
-        [] => format!("All {} claims hold.", claims.len()),
-        [one] => format!("{} of {} claims hold; {one} does not.", claims.len() - 1, claims.len()),
-        _ => format!("{} of {} claims hold; {} do not.", claims.len() - failed.len(), claims.len(), failed.join(", ")),
-    }
-}
-
 /// What the table of variants shows.
 fn table_of_variants(faces: &Faces, variants: &Variants) -> Section {
     let whose = if faces.own {
@@ -239,7 +229,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
             args.passes,
             args.prep
         )],
-        summary: vec![verdict(&claims)],
+        summary: vec![verdict(claims.iter().map(|c| (c.id, c.held)))],
         left_out,
         sections,
         command: show::typed(std::env::args_os()),
