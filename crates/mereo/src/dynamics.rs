@@ -30,6 +30,7 @@
 mod averages;
 pub mod claims;
 pub mod cumulant;
+mod fast;
 mod path;
 mod population;
 mod quadrature;

@@ -1,9 +1,10 @@
 //! Online stochastic gradient descent: one fresh sample a step.
 //!
-//! A step is two products with x and two with the residual, 8KD flops, and D normals; for K = 2 and D = 500 all of it stays in the first cache.
-//! Inner products are summed in [`LANES`] parts, so results depend on no machine.
+//! A step is two products with x and three with the residual, 10KD flops, and D normals; for K = 2 and D = 500 all of it stays in the first cache. Samples are
+//! drawn beside the steps, by a thread of their own where there are two. [`super::fast`] takes the steps of up to four untied units of plain descent; [`Net`] all others, and is its reference.
 
 use super::averages::Averages;
+use super::fast::{self, Fast};
 use super::path::{Ended, Path, Point, followed, overlaps, span};
 use super::{Dynamics, Population, Rule, Start};
 use crate::error::{Error, Result};
@@ -12,6 +13,7 @@ use crate::mat::Mat;
 use crate::rng::{Rng, rng};
 use pulp::{Simd, WithSimd};
 use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 /// Partial sums of an inner product.
@@ -85,8 +87,74 @@ pub fn simulate(
         crate::source::check_finite(&x.view(), 0)?;
     }
     let clock = Instant::now();
+    let draw = Draw { input, data, d, wide: d.next_multiple_of(fast::RUN), seed: how.seed };
+    // Within a pool other runs want the other threads.
+    let mut path = if rayon::current_num_threads() > 1 && rayon::current_thread_index().is_none() {
+        std::thread::scope(|scope| {
+            let ((send, receive), (give, take)) = (sync_channel(2), sync_channel(4));
+            let draw = &draw;
+            // It ends when nobody listens any more.
+            scope.spawn(move || (0..).try_for_each(|block| send.send(draw.block(block, take.try_recv().unwrap_or_default()))));
+            course(how, data, input, start, &mut Ahead { receive, give, next: 0, draw }, watch)
+        })
+    } else {
+        course(how, data, input, start, &mut Now { draw: &draw, next: 0 }, watch)
+    };
+    path.seconds = clock.elapsed().as_secs_f64();
+    Ok(path)
+}
+
+/// Where blocks of samples come from, one after the other.
+trait Blocks {
+    /// The next one; `used` is done with.
+    fn next(&mut self, used: Vec<f64>) -> Vec<f64>;
+}
+
+/// Drawn when they are wanted.
+struct Now<'a> {
+    draw: &'a Draw<'a>,
+    next: u64,
+}
+
+impl Blocks for Now<'_> {
+    fn next(&mut self, used: Vec<f64>) -> Vec<f64> {
+        self.next += 1;
+        self.draw.block(self.next - 1, used)
+    }
+}
+
+/// Drawn ahead by another thread.
+struct Ahead<'a> {
+    receive: Receiver<Vec<f64>>,
+    give: SyncSender<Vec<f64>>,
+    next: u64,
+    draw: &'a Draw<'a>,
+}
+
+impl Blocks for Ahead<'_> {
+    fn next(&mut self, used: Vec<f64>) -> Vec<f64> {
+        self.next += 1;
+        // A block that does not come back is made anew there.
+        let _ = self.give.try_send(used);
+        // The other thread has ended only if it failed: what it would have drawn is drawn here.
+        self.receive.recv().unwrap_or_else(|_| self.draw.block(self.next - 1, Vec::new()))
+    }
+}
+
+/// Learns, and looks at all times.
+fn course(
+    how: &Dynamics,
+    data: &Population,
+    input: Input,
+    start: &Start,
+    blocks: &mut dyn Blocks,
+    watch: &mut dyn FnMut(&Point) -> ControlFlow<()>,
+) -> Path {
+    let d = start.w.len() / how.k;
+    let wide = d.next_multiple_of(fast::RUN);
     let mut net = Net::new(how, start, d);
-    let mut draw = Draw::new(how, data, input, d);
+    let quick = how.rule == Rule::Vanilla && !how.tied && how.weight_decay == 0.0 && how.k <= fast::UNITS;
+    let mut quick = quick.then(|| Fast::new(&net.w, &net.v, how.k, d));
     let mut points = vec![net.point(how, data, input, 0.0)];
     let mut ended = Ended::Whole;
     let limit = BEYOND * points[0].error.abs();
@@ -95,6 +163,7 @@ pub fn simulate(
     }
     let mut good = net.clone();
     let mut done = 0u64;
+    let (mut block, mut from) = (Vec::new(), 0);
     for s in how.times().into_iter().skip(1) {
         if ended != Ended::Whole {
             break;
@@ -105,12 +174,22 @@ pub fn simulate(
         }
         let mut fine = true;
         while done < until && fine {
-            let x = draw.block(until - done);
-            fine = pulp::Arch::new().dispatch(Steps { net: &mut net, how, x });
-            done += (x.len() / d) as u64;
+            if from == block.len() {
+                (block, from) = (blocks.next(block), 0);
+            }
+            let count = ((until - done) as usize).min((block.len() - from) / wide);
+            let x = &block[from..from + count * wide];
+            fine = match &mut quick {
+                Some(quick) => quick.steps(how, x, wide, &mut net.b),
+                None => pulp::Arch::new().dispatch(Steps { net: &mut net, how, x, wide }),
+            };
+            from += count * wide;
+            done += count as u64;
         }
-        let at = done as f64 / d as f64;
-        let point = net.point(how, data, input, at);
+        if let Some(quick) = &quick {
+            quick.store(&mut net.w, &mut net.v);
+        }
+        let point = net.point(how, data, input, done as f64 / d as f64);
         if !fine || !point.error.is_finite() || point.error > limit {
             ended = Ended::Diverged { s: points.last().map_or(0.0, |p: &Point| p.s) };
             break;
@@ -122,7 +201,7 @@ pub fn simulate(
         }
     }
     let (w, v) = good.weights(how);
-    Ok(Path { points, ended, w, v, seconds: clock.elapsed().as_secs_f64(), steps: done })
+    Path { points, ended, w, v, seconds: 0.0, steps: done }
 }
 
 /// Samples, block by block.
@@ -130,80 +209,70 @@ struct Draw<'a> {
     input: Input<'a>,
     data: &'a Population,
     d: usize,
+    /// D and zeros up to here.
+    wide: usize,
     seed: u64,
-    /// Block that is next.
-    next: u64,
-    /// What is left of the last block begins here.
-    at: usize,
-    x: Vec<f64>,
 }
 
-impl<'a> Draw<'a> {
-    fn new(how: &Dynamics, data: &'a Population, input: Input<'a>, d: usize) -> Self {
-        Self { input, data, d, seed: how.seed, next: 0, at: BLOCK * d, x: vec![0.0; BLOCK * d] }
-    }
-
-    /// The next samples, at most `most` of them.
-    fn block(&mut self, most: u64) -> &[f64] {
-        if self.at == self.x.len() {
-            self.fill();
-            self.at = 0;
-        }
-        let from = self.at;
-        let left = (self.x.len() - from) / self.d;
-        self.at += (left as u64).min(most) as usize * self.d;
-        &self.x[from..self.at]
-    }
-
-    fn fill(&mut self) {
-        let (d, block) = (self.d, self.next);
-        self.next += 1;
+impl Draw<'_> {
+    /// Samples of a block ([`BLOCK`] × `wide`), in what an earlier one took.
+    fn block(&self, block: u64, mut x: Vec<f64>) -> Vec<f64> {
+        let (d, wide) = (self.d, self.wide);
+        x.clear();
+        x.resize(BLOCK * wide, 0.0);
         match self.input {
             Input::Rows { train, .. } => {
                 let mut r = rng(self.seed, PICKS, block);
-                for x in self.x.chunks_exact_mut(d) {
+                for x in x.chunks_exact_mut(wide) {
                     let row = train.row(r.below(train.rows));
                     x.iter_mut().zip(row).for_each(|(x, v)| *x = f64::from(*v));
                 }
             }
-            Input::Fresh { make, .. } => make(&mut self.x, &mut rng(self.seed, SAMPLES, block)),
-            Input::Gaussian => gaussian(&mut self.x, self.data, d, &mut rng(self.seed, SAMPLES, block)),
+            Input::Fresh { make, .. } => {
+                let mut made = vec![0.0; BLOCK * d];
+                make(&mut made, &mut rng(self.seed, SAMPLES, block));
+                x.chunks_exact_mut(wide).zip(made.chunks_exact(d)).for_each(|(x, made)| x[..d].copy_from_slice(made));
+            }
+            Input::Gaussian => gaussian(&mut x, wide, self.data, d, &mut rng(self.seed, SAMPLES, block)),
         }
+        x
     }
 }
 
-/// Fills rows (· × d) with samples of a population.
-pub(super) fn gaussian(x: &mut [f64], data: &Population, d: usize, r: &mut Rng) {
+/// Fills rows (· × `wide`, of which d are samples) with samples of a population.
+fn gaussian(x: &mut [f64], wide: usize, data: &Population, d: usize, r: &mut Rng) {
     let (m, low) = (data.shares().len(), data.bulk_share());
-    let size = d as f64;
+    let (size, rows) = (d as f64, x.len() / wide);
     let root = |share: f64| (share * size).max(0.0).sqrt();
-    if m > FEW {
-        // The spikes of all samples at once, and the bulk, if there is one, on top.
-        let rows = x.len() / d;
-        let mut z = vec![0.0; rows * m];
-        r.normals(&mut z);
+    let mut z = vec![0.0; rows * m];
+    r.normals(&mut z);
+    // Of many spikes those of all samples at once, and the bulk, if there is one, on top.
+    let spikes = (m > FEW).then(|| {
         for z in z.chunks_exact_mut(m) {
             z.iter_mut().zip(data.shares()).for_each(|(z, share)| *z *= root(share - low));
         }
-        x.copy_from_slice(&mul64(&z, data.axes(), (rows, m, d)));
-        if low > 0.0 {
-            let mut noise = vec![0.0; x.len()];
-            r.normals(&mut noise);
-            x.iter_mut().zip(&noise).for_each(|(x, n)| *x += root(low) * n);
+        mul64(&z, data.axes(), (rows, m, d))
+    });
+    let mut noise = vec![0.0; d];
+    for (i, x) in x.chunks_exact_mut(wide).enumerate() {
+        let x = &mut x[..d];
+        if let Some(spikes) = &spikes {
+            x.copy_from_slice(&spikes[i * d..(i + 1) * d]);
+            if low > 0.0 {
+                r.normals(&mut noise);
+                x.iter_mut().zip(&noise).for_each(|(x, n)| *x += root(low) * n);
+            }
+            continue;
         }
-        return;
-    }
-    let mut z = [0.0; FEW];
-    for x in x.chunks_exact_mut(d) {
-        r.normals(x);
-        r.normals(&mut z[..m]);
-        pulp::Arch::new().dispatch(Spikes { x, data, z: &z });
+        r.normals(&mut noise);
+        pulp::Arch::new().dispatch(Spikes { x, noise: &noise, data, z: &z[i * m..(i + 1) * m] });
     }
 }
 
 /// White noise of variance 1 becomes a sample: it is scaled, and spikes are added.
 struct Spikes<'a> {
     x: &'a mut [f64],
+    noise: &'a [f64],
     data: &'a Population,
     z: &'a [f64],
 }
@@ -213,14 +282,14 @@ impl WithSimd for Spikes<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, data, z } = self;
+        let Self { x, noise, data, z } = self;
         simd.vectorize(
             #[inline(always)]
             || {
                 let (d, low) = (x.len(), data.bulk_share());
                 let root = |share: f64| (share * d as f64).max(0.0).sqrt();
-                let noise = root(low);
-                x.iter_mut().for_each(|x| *x *= noise);
+                let scale = root(low);
+                x.iter_mut().zip(noise).for_each(|(x, n)| *x = scale * n);
                 for ((axis, share), z) in data.axes().chunks_exact(d).zip(data.shares()).zip(z) {
                     add(x, root(share - low) * z, axis);
                 }
@@ -234,6 +303,7 @@ struct Steps<'a> {
     net: &'a mut Net,
     how: &'a Dynamics,
     x: &'a [f64],
+    wide: usize,
 }
 
 impl WithSimd for Steps<'_> {
@@ -243,7 +313,7 @@ impl WithSimd for Steps<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> bool {
         simd.vectorize(
             #[inline(always)]
-            || self.net.steps(self.how, self.x),
+            || self.net.steps(self.how, self.x, self.wide),
         )
     }
 }
@@ -310,10 +380,11 @@ impl Net {
         Self { d, w: start.w.clone(), v: start.v.clone(), b: vec![0.0; k], r: vec![0.0; d], g: vec![(0.0, 0.0); k] }
     }
 
-    /// Learns from samples (· × D); false once nothing is finite any more.
+    /// Learns from samples (· × `wide`, of which D are theirs); false once nothing is finite any more.
     #[inline(always)]
-    fn steps(&mut self, how: &Dynamics, x: &[f64]) -> bool {
-        for x in x.chunks_exact(self.d) {
+    fn steps(&mut self, how: &Dynamics, x: &[f64], wide: usize) -> bool {
+        for x in x.chunks_exact(wide) {
+            let x = &x[..self.d];
             match how.rule {
                 Rule::Sanger => self.sanger(how, x),
                 _ if how.tied => self.tied(how, x),
@@ -481,5 +552,53 @@ impl Net {
         let back = linalg::rows_times(&codes.view(), &single(v));
         let squares: f64 = x.data.iter().zip(&back.data).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();
         0.5 * squares / x.data.len() as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynamics::Activation;
+
+    #[test]
+    fn quick_steps_are_the_plain_ones() {
+        for (d, k, bias, activation) in [
+            (50usize, 1, false, Activation::Erf),
+            (64, 2, true, Activation::Erf),
+            (37, 3, true, Activation::Relu),
+            (20, 4, false, Activation::Linear),
+        ] {
+            let data = Population::spectrum(d as f64, &[0.6, 0.3], 0.1, 1).expect("population");
+            let how = Dynamics { k, bias, activation, eta: 0.5, ..Dynamics::default() };
+            let start = how.start(&data).expect("start");
+            let wide = d.next_multiple_of(fast::RUN);
+            let draw = Draw { input: Input::Gaussian, data: &data, d, wide, seed: 0 };
+            let (mut plain, mut net) = (Net::new(&how, &start, d), Net::new(&how, &start, d));
+            let mut quick = Fast::new(&net.w, &net.v, k, d);
+            for block in 0..3 {
+                let x = draw.block(block, Vec::new());
+                assert!(plain.steps(&how, &x, wide));
+                // In pieces, as between two times that are looked at.
+                for x in x.chunks(5 * wide) {
+                    assert!(quick.steps(&how, x, wide, &mut net.b));
+                }
+            }
+            quick.store(&mut net.w, &mut net.v);
+            for (a, b) in [(&plain.w, &net.w), (&plain.v, &net.v), (&plain.b, &net.b)] {
+                let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(off < 1e-12, "D = {d}, K = {k}: {off:e}");
+            }
+            assert_ne!(plain.w, start.w);
+        }
+    }
+
+    #[test]
+    fn samples_drawn_ahead_are_the_same() {
+        let data = Population::spectrum(30.0, &[0.6, 0.3], 0.1, 1).expect("population");
+        let how = Dynamics { until: 20.0, points: 5, ..Dynamics::default() };
+        let start = how.start(&data).expect("start");
+        let run = || simulate(&how, &data, Input::Gaussian, &start, &mut |_| ControlFlow::Continue(())).expect("run").points;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
+        assert_eq!(run(), pool.install(run));
     }
 }
