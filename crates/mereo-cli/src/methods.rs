@@ -165,6 +165,10 @@ impl Runner<'_> {
         if fitted.stop == Stop::Cancelled {
             return Err(Failure::Interrupted(format!("stopped; {}", self.left)));
         }
+        if fitted.stop == Stop::Diverged {
+            let remedy = method.remedy().unwrap_or_default();
+            return Err(mereo::Error::parameter(format!("the fit diverged after pass {}: {remedy}", fitted.kept)).into());
+        }
         let seconds = started.elapsed().as_secs_f64();
         Ok((fitted.model, Facts { label: label.into(), params, seconds, curve: fitted.curve, stop: fitted.stop }))
     }

@@ -147,7 +147,7 @@ pub fn measures(c: &Comparison) -> Markup {
                     @for m in rows { (line(c, m)) }
                 }
                 tr {
-                    th scope="row" { "Why it stopped" small { "It converged, the limit of passes came first, or someone asked." } }
+                    th scope="row" { "Why it stopped" small { "It converged, the limit of passes came first, rows held out for that got no better, or someone asked." } }
                     @for e in &c.entries { td { (stop(e.facts.stop)) } }
                 }
             }
@@ -175,5 +175,7 @@ fn stop(stop: Stop) -> &'static str {
         Stop::Converged => "converged",
         Stop::Limit => "limit of passes",
         Stop::Cancelled => "cancelled",
+        Stop::Early => "held-out rows got no better",
+        Stop::Diverged => "diverged",
     }
 }

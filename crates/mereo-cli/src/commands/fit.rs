@@ -167,6 +167,13 @@ where
             outcome.print(global)?;
             return Err(Failure::Interrupted(self.how_to_resume(outcome.checkpoint.as_deref())));
         }
+        if stop == Stop::Diverged {
+            // The error is the one document of --json.
+            if !global.json {
+                outcome.print(global)?;
+            }
+            return Err(Failure::other(self.diverged(&outcome, &method.remedy().unwrap_or_default())));
+        }
         all.arm(true);
         let bar = Progress::new("measuring", global);
         let measure = |source: &dyn Source| {
@@ -219,7 +226,7 @@ where
             None => e,
         })?;
         if let Some(c) = checkpoint {
-            if stop == Stop::Cancelled || self.common.checkpoint.is_some() {
+            if matches!(stop, Stop::Cancelled | Stop::Diverged) || self.common.checkpoint.is_some() {
                 outcome.checkpoint = kept.map(|c| c.path.display().to_string());
             } else {
                 // Nobody asked for it, and the model is safe.
@@ -227,6 +234,18 @@ where
             }
         }
         Ok(())
+    }
+
+    /// What became of a fit whose steps led nowhere, and what to do.
+    fn diverged(&self, outcome: &Outcome, remedy: &str) -> String {
+        let (last, output) = (outcome.curve.len(), self.common.output.display());
+        let go_on = outcome.checkpoint.as_ref().map_or("", |_| "; with --resume it goes on from there");
+        let loss = show::number(outcome.curve.last().copied().unwrap_or(f64::NAN));
+        format!(
+            "the fit diverged in pass {}, after a loss of {loss} in pass {last}: {remedy}{go_on}; the model of pass {} is in {output}",
+            last + 1,
+            outcome.model_of
+        )
     }
 
     fn how_to_resume(&self, checkpoint: Option<&str>) -> String {
@@ -272,7 +291,12 @@ struct Outcome {
     cols: usize,
     prep: Vec<Recipe>,
     passes: usize,
+    /// After which pass the model is.
+    model_of: usize,
     curve: Vec<f64>,
+    /// The loss of rows that the fit held out to say when to stop, after each pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<f64>,
     /// How far from a stationary point each pass began, where the method knows it: the projected gradient over that of the first pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gradients: Vec<f64>,
@@ -308,6 +332,8 @@ impl Outcome {
             cols: train.cols(),
             prep: asked.prep.clone(),
             passes: fitted.curve.len(),
+            model_of: fitted.kept,
+            held: fitted.curve.iter().filter_map(|p| p.held).collect(),
             gradients: fitted.curve.iter().filter_map(|p| p.gradient).collect(),
             change: mereo::compare::last_change(fitted.curve.iter().map(|p| p.loss)),
             curve: fitted.curve.iter().map(|p| p.loss).collect(),
@@ -336,6 +362,12 @@ impl Outcome {
         }
         rows.push(("passes".into(), format!("{}, {}", self.passes, super::why(self.stop))));
         rows.push(("loss".into(), show::number(self.curve.last().copied().unwrap_or(f64::NAN))));
+        if let Some(held) = self.held.get(self.model_of.wrapping_sub(1)) {
+            rows.push((
+                "held out".into(),
+                format!("a loss of {} after pass {}, which the model is of", show::number(*held), self.model_of),
+            ));
+        }
         rows.extend(super::course(&self.curve, self.gradients.last().copied()));
         if self.starts.len() > 1 {
             let losses: Vec<String> = self.starts.iter().map(|&l| show::number(l)).collect();
