@@ -71,6 +71,12 @@ const ERROR: &[Measure] = &[
         Some(e.test.as_ref()?.relative)
     }),
     lower("Relative error, training", "The same in the rows that it learned from.", share, |e| Some(e.train.relative)),
+    row(
+        "Above PCA",
+        "How far the squared error in the rows that it learned from lies above that of as many principal components, below which no sum of atoms comes.",
+        share,
+        |e| e.above_pca,
+    ),
 ];
 
 const ATOMS: &[Measure] = &[

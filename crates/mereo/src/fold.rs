@@ -376,13 +376,7 @@ fn drive<M: Method>(
 
     let stop = loop {
         let pass = run.curve.len();
-        let ended = match run.curve.as_slice() {
-            _ if run.done => Some(Stop::Converged),
-            _ if held.zip(run.peak.as_ref()).is_some_and(|(h, p)| pass - p.pass >= h.patience) => Some(Stop::Early),
-            [.., a, b] if plan.tol > 0.0 && (a.loss - b.loss).abs() <= plan.tol * a.loss.abs() => Some(Stop::Converged),
-            _ if pass >= plan.max => Some(Stop::Limit),
-            _ => None,
-        };
+        let ended = over(&run, plan, held);
         let ended = if ended.is_some() {
             ended
         } else {
@@ -468,6 +462,18 @@ fn drive<M: Method>(
         run.starts.extend(closed);
     }
     finish(method, run, stop, unsaved)
+}
+
+/// Why a start is over before its next pass, if it is.
+fn over<S>(run: &Run<S>, plan: Plan, held: Option<&Held>) -> Option<Stop> {
+    let pass = run.curve.len();
+    match run.curve.as_slice() {
+        _ if run.done => Some(Stop::Converged),
+        _ if held.zip(run.peak.as_ref()).is_some_and(|(h, p)| pass - p.pass >= h.patience) => Some(Stop::Early),
+        [.., a, b] if plan.tol > 0.0 && (a.loss - b.loss).abs() <= plan.tol * a.loss.abs() => Some(Stop::Converged),
+        _ if pass >= plan.max => Some(Stop::Limit),
+        _ => None,
+    }
 }
 
 /// Why a pass left nothing to go on with.

@@ -273,24 +273,28 @@ impl<'a> Rows<'a> {
     /// The given rows, copied.
     #[must_use]
     pub fn pick(&self, rows: &[usize]) -> Rows<'static> {
-        Self::gather(self.cols(), &[self], &rows.iter().map(|&i| (0, i)).collect::<Vec<_>>())
+        Self::gather(self.cols(), &[self], &rows.iter().map(|&i| (0, i)).collect::<Vec<_>>(), Vec::new())
     }
 
     /// Rows of several spans of `cols` columns in any order, copied: (span, row in it). Dense if none of the spans is sparse,
-    /// weighted if all of them are; an entry that one does not store is 0 and counts 1.
+    /// weighted if all of them are; an entry that one does not store is 0 and counts 1. `spare` is room for the numbers.
     #[must_use]
-    pub fn gather(cols: usize, spans: &[&Rows], rows: &[(usize, usize)]) -> Rows<'static> {
+    pub fn gather(cols: usize, spans: &[&Rows], rows: &[(usize, usize)], mut spare: Vec<f32>) -> Rows<'static> {
+        spare.clear();
         let weighted = !spans.is_empty() && spans.iter().all(|x| x.weights().is_some());
         if spans.iter().all(|x| matches!(x, Rows::Dense(_))) {
-            let copied = |of: &dyn for<'r> Fn(&'r Rows) -> &'r [f32]| -> Cow<'static, [f32]> {
-                let mut to = Vec::with_capacity(rows.len() * cols);
+            let copied = |to: &mut Vec<f32>, of: &dyn for<'r> Fn(&'r Rows) -> &'r [f32]| {
+                to.reserve(rows.len() * cols);
                 rows.iter().for_each(|&(span, i)| to.extend_from_slice(&of(spans[span])[i * cols..(i + 1) * cols]));
-                to.into()
             };
-            let weights = weighted.then(|| copied(&|x| x.weights().unwrap_or_default()));
-            return Rows::Dense(DenseRows { cols, data: copied(&|x| x.values()), weights });
+            copied(&mut spare, &|x| x.values());
+            let mut weights = Vec::new();
+            if weighted {
+                copied(&mut weights, &|x| x.weights().unwrap_or_default());
+            }
+            return Rows::Dense(DenseRows { cols, data: spare.into(), weights: weighted.then_some(weights.into()) });
         }
-        let (mut indptr, mut indices, mut values, mut weights) = (vec![0], Vec::new(), Vec::new(), Vec::new());
+        let (mut indptr, mut indices, mut values, mut weights) = (vec![0], Vec::new(), spare, Vec::new());
         for &(span, i) in rows {
             let entries = match spans[span] {
                 Rows::Sparse(x) => {
@@ -426,13 +430,13 @@ mod tests {
         let all: [&[f32]; 5] = [&[6.0, 7.0, 0.0], &[1.0, 0.0, 2.0], &[0.0, 0.0, 5.0], &[3.0, 4.0, 0.0], &[6.0, 7.0, 0.0]];
         let (a, b) = (dense.view(), sparse.view());
         let spans = [&a, &b];
-        assert_eq!(Rows::gather(3, &spans, &order).to_mat().data, all.concat());
+        assert_eq!(Rows::gather(3, &spans, &order, vec![9.0]).to_mat().data, all.concat());
         let full = sparse.view().to_mat();
         let b = full.view();
         let spans = [&a, &b];
-        assert!(matches!(Rows::gather(3, &spans, &order), Rows::Dense(x) if x.data == all.concat()));
+        assert!(matches!(Rows::gather(3, &spans, &order, vec![9.0]), Rows::Dense(x) if x.data == all.concat()));
         // A slice counts its entries from where it was cut.
         assert_eq!(sparse.view().slice(1, 2).pick(&[0, 0]).to_mat().data, [6.0, 7.0, 0.0, 6.0, 7.0, 0.0]);
-        assert_eq!(Rows::gather(3, &[], &[]).rows(), 0);
+        assert_eq!(Rows::gather(3, &[], &[], Vec::new()).rows(), 0);
     }
 }

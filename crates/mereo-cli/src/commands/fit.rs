@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::split::{self, HeldOut, Portion};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
-use flags::{Flags, NmfFlags, PcaFlags, VqFlags};
+use flags::{AeFlags, Flags, NmfFlags, PcaFlags, VqFlags};
 use mereo::bundle::{About, Bundle};
 use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop};
 use mereo::measure::{self, Errors};
@@ -36,6 +36,7 @@ Examples:
   mereo fit pca data.npy -k 64 --test 0.2 -o data.mereo           errors on a fifth of the rows that was held out
   mereo fit vq big.parquet -k 1000 --memory 2G -o cells.mereo     a file larger than memory
   mereo fit nmf ratings.npz -k 20 --missing zeros -o taste.mereo  entries that nobody gave are unknown, not small
+  mereo fit ae faces -k 49 --activation erf -o ae.mereo           an autoencoder with sigmoidal units
   mereo fit nmf faces -o faces.mereo --resume                     go on after Ctrl-C or a crash
 
 Ctrl-C ends a fit at the next block; the model so far and a checkpoint are written, and --resume continues to the same
@@ -50,6 +51,8 @@ pub enum MethodArgs {
     Vq(Job<VqFlags>),
     /// Non-negative matrix factorisation: parts that only add.
     Nmf(Job<NmfFlags>),
+    /// Shallow autoencoder: codes and atoms by gradient steps, with a function between them.
+    Ae(Job<AeFlags>),
 }
 
 /// A method's own flags, and those of every fit.
@@ -97,6 +100,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         MethodArgs::Pca(job) => job.run(global),
         MethodArgs::Vq(job) => job.run(global),
         MethodArgs::Nmf(job) => job.run(global),
+        MethodArgs::Ae(job) => job.run(global),
     }
 }
 

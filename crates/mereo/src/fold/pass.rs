@@ -12,8 +12,9 @@ use super::order::Order;
 use super::{Engine, Method, Progress, Stats, accept};
 use crate::comm::Comm;
 use crate::error::{Error, Result};
-use crate::mat::Rows;
+use crate::mat::{DenseRows, Rows};
 use crate::source::Source;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,6 +64,15 @@ struct Piece<'a> {
     /// The first of them in the whole data.
     first: u64,
     rows: Rows<'a>,
+}
+
+/// A worker's windows, in the order of the pass.
+struct View<'a, 'p> {
+    pieces: &'p mut dyn Iterator<Item = Result<Vec<Piece<'a>>>>,
+    /// The window that is shown, once it was read.
+    held: Option<Vec<Piece<'a>>>,
+    /// Room of the last batch, where the next one finds its place.
+    spare: Vec<f32>,
 }
 
 /// How far a worker is in its rows.
@@ -154,24 +164,22 @@ impl<M: Method> Share<'_, M> {
         Ok(pieces)
     }
 
-    fn picked<'a>(
+    fn picked(
         &self,
         order: &Order,
         windows: &[usize],
-        pieces: &mut dyn Iterator<Item = Result<Vec<Piece<'a>>>>,
+        pieces: &mut dyn Iterator<Item = Result<Vec<Piece<'_>>>>,
         state: &mut M::State,
         asked: bool,
     ) -> Result<ControlFlow<(), Progress>> {
         let (mut progress, mut seen) = (Progress::default(), 0);
+        let mut view = View { pieces, held: None, spare: Vec::new() };
         for &window in windows {
-            let mut held: Option<Vec<Piece>> = None;
+            view.held = None;
             for batch in order.within(window).chunks(self.batch.max(1)) {
                 let mut sums = self.method.zero(state);
-                let shown = if asked {
-                    Ok(ControlFlow::Break(()))
-                } else {
-                    self.show_batch(pieces, &mut held, batch, seen, state, &mut sums)
-                };
+                let shown =
+                    if asked { Ok(ControlFlow::Break(())) } else { self.show_batch(&mut view, batch, seen, state, &mut sums) };
                 if agree(shown, &mut sums, batch.len(), self.comm)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -182,11 +190,10 @@ impl<M: Method> Share<'_, M> {
         Ok(ControlFlow::Continue(progress))
     }
 
-    /// Shows those rows of a batch that are this worker's, in the order of the batch. `held` is the window, once it was read.
-    fn show_batch<'a>(
+    /// Shows those rows of a batch that are this worker's, in the order of the batch.
+    fn show_batch(
         &self,
-        pieces: &mut dyn Iterator<Item = Result<Vec<Piece<'a>>>>,
-        held: &mut Option<Vec<Piece<'a>>>,
+        view: &mut View,
         batch: &[u64],
         seen: u64,
         state: &M::State,
@@ -195,10 +202,10 @@ impl<M: Method> Share<'_, M> {
         if self.cancelled() {
             return Ok(ControlFlow::Break(()));
         }
-        if held.is_none() {
-            *held = Some(pieces.next().unwrap_or(Err(Error::Worker))?);
+        if view.held.is_none() {
+            view.held = Some(view.pieces.next().unwrap_or(Err(Error::Worker))?);
         }
-        let held = held.as_deref().unwrap_or_default();
+        let held = view.held.as_deref().unwrap_or_default();
         let place = |row: &u64| {
             let span = held.partition_point(|p| p.first <= *row).checked_sub(1)?;
             let at = (row - held[span].first) as usize;
@@ -206,8 +213,12 @@ impl<M: Method> Share<'_, M> {
         };
         let own: Vec<(usize, usize)> = batch.iter().filter_map(place).collect();
         if !own.is_empty() {
-            let x = Rows::gather(self.source.cols(), &held.iter().map(|p| &p.rows).collect::<Vec<_>>(), &own);
+            let spans: Vec<&Rows> = held.iter().map(|p| &p.rows).collect();
+            let x = Rows::gather(self.source.cols(), &spans, &own, std::mem::take(&mut view.spare));
             self.engine.observe(self.method, state, &x, seen, &mut [], sums)?;
+            if let Rows::Dense(DenseRows { data: Cow::Owned(room), .. }) = x {
+                view.spare = room;
+            }
         }
         Ok(ControlFlow::Continue(own.len() as u64))
     }
