@@ -66,8 +66,12 @@ use std::ops::Range;
 
 /// Rows that the mean, the scale and so the first state are taken from.
 const SAMPLE: usize = 4096;
-/// A batch whose loss is so many times the mean square of the sample is beyond all hope.
-const CEILING: f64 = 1e4;
+/// Units at most: k² sums of 8 bytes are formed.
+const MOST: usize = 1 << 14;
+/// A batch that is so many times worse than the mean row would be is beyond all hope.
+const CEILING: f64 = 1e3;
+/// So is a pass whose last batch is so many times worse than the mean row: its model is none.
+const WORSE: f64 = 4.0;
 /// Length of a step of `adam` where none is given, times the number of columns.
 const PER_COLUMN: f64 = 1.0;
 
@@ -243,8 +247,8 @@ pub struct AeState {
     rows: usize,
     /// What y is made of.
     frame: Frame,
-    /// Losses beyond this are none.
-    ceiling: f64,
+    /// Mean square of an entry of the sample.
+    square: f64,
     /// W, V, b, c, in units of y.
     params: Vec<f32>,
     /// The last step (`sgd`) or the mean gradient, of every parameter.
@@ -257,7 +261,7 @@ pub struct AeState {
     pass: Vec<f64>,
     /// Of the last whole pass: mean and mean square of each code (2k), once there is one.
     codes: Vec<f64>,
-    /// Whether a batch of this pass had a loss beyond the ceiling.
+    /// Whether a batch of this pass was beyond all hope.
     lost: bool,
     spare: gradient::Spare,
 }
@@ -273,7 +277,7 @@ impl State for AeState {
         bag.put_f32("first", &self.first);
         bag.put_f32("second", &self.second);
         bag.put("steps", self.steps);
-        bag.put_f64("ceiling", &[self.ceiling]);
+        bag.put_f64("square", &[self.square]);
         bag.put_f64("pass", &self.pass);
         bag.put_f64("codes", &self.codes);
         bag.put("lost", self.lost);
@@ -282,12 +286,12 @@ impl State for AeState {
         let (k, d, tied, encoder_bias, decoder_bias) = bag.get("layout")?;
         let layout = Layout { k, d, tied, encoder_bias, decoder_bias };
         let [factor] = bag.f32("factor")?[..] else { return Err(Error::data("the checkpoint's `factor` must be one number")) };
-        let [ceiling] = bag.f64("ceiling")?[..] else { return Err(Error::data("the checkpoint's `ceiling` must be one number")) };
+        let [square] = bag.f64("square")?[..] else { return Err(Error::data("the checkpoint's `square` must be one number")) };
         let state = Self {
             layout,
             rows: bag.get("rows")?,
             frame: Frame { shift: bag.f32("shift")?, factor },
-            ceiling,
+            square,
             params: bag.f32("params")?,
             first: bag.f32("first")?,
             second: bag.f32("second")?,
@@ -355,6 +359,12 @@ impl Method for Ae {
                 return Err(Error::parameter(format!("{name} = 0 learns nothing; give at least 1")));
             }
         }
+        if self.k > MOST {
+            return Err(Error::parameter(format!(
+                "k = {} exceeds the {MOST} units whose products in pairs fit in memory; lower k",
+                self.k
+            )));
+        }
         self.check_penalties()?;
         if let Some(lr) = self.lr.filter(|lr| !(lr.is_finite() && *lr > 0.0)) {
             return Err(Error::parameter(format!(
@@ -421,7 +431,7 @@ impl Method for Ae {
             layout,
             rows: shape.rows,
             frame,
-            ceiling: CEILING * square.max(f64::MIN_POSITIVE),
+            square,
             params,
             first: vec![0.0; len],
             second: vec![0.0; if adam { len } else { 0 }],

@@ -5,7 +5,7 @@
 //! the loop, stopping, progress, checkpoints, the clock and cancellation; a method owns none of them.
 //!
 //! A pass may go through the rows in a random order ([`Plan::shuffle`]), rows may be held out to say when to stop ([`Early`]), and a fit
-//! that diverges ends with the model of its last good pass ([`Stop::Diverged`]).
+//! that diverges ends with the model of its best pass ([`Stop::Diverged`]).
 //!
 //! Cost: one read of the data a pass. Memory: a block (two where blocks are read ahead), the sums, and the memo; with batches a
 //! copy of the state; with a random order of data that streams two windows of up to 128 MB.
@@ -90,7 +90,7 @@ pub trait Method: Serialize + Sync {
         false
     }
     /// What to do about steps that lead nowhere, where the method takes steps of a length that it is told: "lower lr". A fit that
-    /// diverges then ends with the model of its last good pass.
+    /// diverges then ends with the model of its best pass, of which a copy is kept.
     fn remedy(&self) -> Option<String> {
         None
     }
@@ -256,7 +256,7 @@ pub enum Stop {
     /// The rows that were held out got no better for as long as [`Early::patience`] says; the model is that of the pass in which they
     /// were best.
     Early,
-    /// The loss left the range of numbers; the model is that of the last good pass.
+    /// The loss left the range of numbers; the model, and the curve, end with the pass in which it was lowest.
     Diverged,
 }
 
@@ -291,7 +291,9 @@ struct Run<S> {
     curve: Vec<Pass>,
     memo: Vec<f32>,
     starts: Vec<f64>,
-    /// Where the rows that were held out were best in this start.
+    /// Whether rows are held out, which then judge.
+    held: bool,
+    /// Where the rows that were held out were best in this start; if none were and steps can lead nowhere, where the loss was lowest.
     peak: Option<Peak<S>>,
     best: Option<Best<S>>,
 }
@@ -311,12 +313,13 @@ impl<S: Clone> Run<S> {
     /// The loss that this start is judged by.
     fn loss(&self) -> f64 {
         let last = self.curve.last().map_or(f64::INFINITY, |p| p.loss);
-        self.peak.as_ref().map_or(last, |p| p.loss)
+        self.peak.as_ref().filter(|_| self.held).map_or(last, |p| p.loss)
     }
 
     /// This start, if it ended here.
     fn ended(&self, stop: Stop) -> Best<S> {
-        let (state, kept) = self.peak.as_ref().map_or((&self.state, self.curve.len()), |p| (&p.state, p.pass));
+        let (state, kept) =
+            self.peak.as_ref().filter(|_| self.held).map_or((&self.state, self.curve.len()), |p| (&p.state, p.pass));
         Best { state: state.clone(), curve: self.curve.clone(), stop, kept, loss: self.loss() }
     }
 }
@@ -380,10 +383,9 @@ fn drive<M: Method>(
         let ended = if ended.is_some() {
             ended
         } else {
-            // A pass that is cancelled half-way has changed the memo of the blocks that it saw, and its batches the state; so has one
-            // that diverged.
+            // A pass that is cancelled half-way has changed the memo of the blocks that it saw, and its batches the state.
             let memo = options.checkpoint.is_some().then(|| run.memo.clone());
-            let state = (batch < shape.rows || method.remedy().is_some()).then(|| run.state.clone());
+            let state = (batch < shape.rows).then(|| run.state.clone());
             let share = Share {
                 method,
                 engine,
@@ -418,7 +420,8 @@ fn drive<M: Method>(
                     held: apart,
                 };
                 run.curve.push(seen);
-                if let Some(loss) = apart.filter(|loss| run.peak.as_ref().is_none_or(|p| *loss < p.loss)) {
+                let judge = apart.or(method.remedy().map(|_| progress.loss));
+                if let Some(loss) = judge.filter(|loss| run.peak.as_ref().is_none_or(|p| *loss < p.loss)) {
                     run.peak = Some(Peak { state: run.state.clone(), pass: pass + 1, loss });
                 }
                 // The other workers hear of it when the next sums are added.
@@ -426,8 +429,10 @@ fn drive<M: Method>(
                 run.done = progress.done;
                 run.done.then_some(Stop::Converged)
             } else {
-                let good = state.filter(|_| pass > 0);
-                run.state = good.ok_or_else(|| diverged(method, progress.loss, pass + 1, run.curve.last()))?;
+                // The passes since the best one were on the way there.
+                let good = run.peak.clone().ok_or_else(|| diverged(method, progress.loss, pass + 1))?;
+                run.state = good.state;
+                run.curve.truncate(good.pass);
                 Some(Stop::Diverged)
             }
         };
@@ -477,12 +482,9 @@ fn over<S>(run: &Run<S>, plan: Plan, held: Option<&Held>) -> Option<Stop> {
 }
 
 /// Why a pass left nothing to go on with.
-fn diverged<M: Method>(method: &M, loss: f64, pass: usize, last: Option<&Pass>) -> Error {
+fn diverged<M: Method>(method: &M, loss: f64, pass: usize) -> Error {
     match method.remedy() {
-        Some(remedy) => {
-            let good = last.map_or(String::new(), |p| format!(", after {} in pass {}", p.loss, p.pass));
-            Error::parameter(format!("the loss became {loss} in pass {pass}{good}: the steps are too long; {remedy}"))
-        }
+        Some(remedy) => Error::parameter(format!("the loss became {loss} in pass {pass}: the steps are too long; {remedy}")),
         None => Error::data(format!(
             "the loss became {loss} in pass {pass}; the data's scale may be too extreme (largest values beyond 1e18 overflow): rescale it"
         )),
@@ -536,7 +538,17 @@ fn begin<'a, M: Method>(
     let width = width?;
     let state = method.init(&sample, shape, 0)?;
     let memo = vec![0.0; own * width];
-    let run = Run { restart: 0, state, done: false, curve: Vec::new(), memo, starts: Vec::new(), peak: None, best: None };
+    let run = Run {
+        restart: 0,
+        state,
+        done: false,
+        curve: Vec::new(),
+        memo,
+        starts: Vec::new(),
+        held: method.early().is_some(),
+        peak: None,
+        best: None,
+    };
     Ok(Begun { sample, width, run, before: 0.0, continued: false })
 }
 

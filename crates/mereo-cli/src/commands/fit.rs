@@ -246,9 +246,7 @@ where
         let go_on = outcome.checkpoint.as_ref().map_or("", |_| "; with --resume it goes on from there");
         let loss = show::number(outcome.curve.last().copied().unwrap_or(f64::NAN));
         format!(
-            "the fit diverged in pass {}, after a loss of {loss} in pass {last}: {remedy}{go_on}; the model of pass {} is in {output}",
-            last + 1,
-            outcome.model_of
+            "the fit diverged after pass {last}, its best with a loss of {loss}: {remedy}{go_on}; the model of that pass is in {output}"
         )
     }
 

@@ -52,7 +52,7 @@ pub struct AeStats {
     wide: Vec<f64>,
     /// Numbers of either.
     len: usize,
-    /// Rows, Σ|y − ŷ|² but for −2 (Σy)·c, then Σh, what reaches b, the slopes (k each; those for `kl` only), and Σhhᵀ (k×k).
+    /// Rows, Σ|y − ŷ|² but for −2 (Σy)·c, Σ|y|², then Σh, what reaches b, the slopes (k each; those for `kl` only), and Σhhᵀ (k×k).
     pub small: Vec<f64>,
 }
 
@@ -95,7 +95,7 @@ impl Stats for AeStats {
 impl AeStats {
     pub(super) fn zero(how: &Ae, state: &AeState) -> Self {
         let q = Q::of(how, state.layout);
-        let small = 2 + 2 * q.k + q.slopes_width() + q.k * q.k;
+        let small = 3 + 2 * q.k + q.slopes_width() + q.k * q.k;
         Self { piece: Vec::new(), wide: Vec::new(), len: q.width() * state.layout.d, small: vec![0.0; small] }
     }
 
@@ -207,8 +207,9 @@ fn piece(ready: &Ready, q: Q, y: &Rows, into: &mut AeStats) {
         factors.par_chunks_mut(PANEL * width).zip(codes.par_chunks_mut(PANEL * k)).enumerate().map(|(p, (factors, codes))| {
             let y = y.slice(p * PANEL, p * PANEL + codes.len() / k);
             // Σ|y − ŷ|² and so on, as in `small`, less the rows and Σhhᵀ.
-            let mut sums = vec![0f64; 1 + 2 * k + q.slopes_width()];
-            sums[0] = squares(&y);
+            let mut sums = vec![0f64; 2 + 2 * k + q.slopes_width()];
+            sums[1] = squares(&y);
+            sums[0] = sums[1];
             ready.forward(&y, |i, z, h, slopes, gh| {
                 let (loss, vy) = ready.rebuilt(z, h, gh);
                 sums[0] += loss;
@@ -222,11 +223,11 @@ fn piece(ready: &Ready, q: Q, y: &Rows, into: &mut AeStats) {
                     } else {
                         (row[j], row[k + j]) = (back, -h[j]);
                     }
-                    sums[1 + j] += f64::from(h[j]);
-                    sums[1 + k + j] += f64::from(back);
+                    sums[2 + j] += f64::from(h[j]);
+                    sums[2 + k + j] += f64::from(back);
                     if q.slopes {
                         row[q.weights() + j] = slopes[j];
-                        sums[1 + 2 * k + j] += f64::from(slopes[j]);
+                        sums[2 + 2 * k + j] += f64::from(slopes[j]);
                     }
                 }
                 if q.ones {

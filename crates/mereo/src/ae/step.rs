@@ -1,7 +1,7 @@
 //! From the sums of a batch to the gradient, and along it.
 
 use super::gradient::{AeStats, Q};
-use super::{Ae, AeDecay, AeOptimizer, AeState};
+use super::{Ae, AeDecay, AeOptimizer, AeState, CEILING, WORSE};
 use crate::fold::Progress;
 use crate::linalg::{Into, mul_tn_wide};
 use pulp::Arch;
@@ -20,12 +20,16 @@ pub(super) fn update(how: &Ae, state: &mut AeState, mut stats: AeStats) -> Progr
     let layout = state.layout;
     let (k, d) = (layout.k, layout.d);
     let rows = stats.small[0];
-    state.lost |= squares.is_nan() || squares > state.ceiling * rows * d as f64;
+    let ends = state.pass[0] + rows >= state.rows as f64;
+    // Beside what these rows would lose to the mean row, and as many of the sample: a row may be far from all others, or all be alike.
+    let plain = stats.small[2] + state.square.max(1.0) * rows * d as f64;
+    let worst = if ends { WORSE } else { CEILING } * plain;
+    state.lost |= squares.is_nan() || squares > worst;
     state.pass[0] += rows;
     state.pass[1] += squares.max(0.0);
     let gram = &stats.small[stats.small.len() - k * k..];
     for j in 0..k {
-        state.pass[2 + j] += stats.small[2 + j];
+        state.pass[2 + j] += stats.small[3 + j];
         state.pass[2 + k + j] += gram[j * k + j];
     }
     follow(how, state, &gradient);
@@ -33,7 +37,7 @@ pub(super) fn update(how: &Ae, state: &mut AeState, mut stats: AeStats) -> Progr
     let seen = state.pass[0];
     let loss = state.pass[1] / (seen * d as f64) / f64::from(state.frame.factor).powi(2);
     let loss = if state.lost { f64::INFINITY } else { loss };
-    if seen >= state.rows as f64 {
+    if ends {
         state.codes = state.pass[2..].iter().map(|s| s / seen).collect();
         state.pass.fill(0.0);
         state.lost = false;
@@ -48,7 +52,7 @@ pub(super) fn gradient(how: &Ae, state: &AeState, stats: &mut AeStats) -> (Vec<f
     let mut product = stats.product();
     let small = &stats.small;
     let rows = small[0];
-    let (codes, back) = (&small[2..2 + k], &small[2 + k..2 + 2 * k]);
+    let (codes, back) = (&small[3..3 + k], &small[3 + k..3 + 2 * k]);
     let gram: Vec<f32> = small[small.len() - k * k..].iter().map(|v| *v as f32).collect();
     let (v, c) = (&state.params[layout.decoder()], &state.params[layout.c()]);
     // Σ h rᵀ = (Σhhᵀ) V + (Σh) cᵀ − Σ h yᵀ
@@ -78,7 +82,7 @@ pub(super) fn gradient(how: &Ae, state: &AeState, stats: &mut AeStats) -> (Vec<f
     out.truncate(layout.weights());
     out.par_chunks_mut(RUN).for_each(|out| out.iter_mut().for_each(|g| *g *= unit as f32));
     if layout.encoder_bias {
-        let slopes = if q.slopes() { &small[2 + 2 * k..2 + 3 * k] } else { &small[..0] };
+        let slopes = if q.slopes() { &small[3 + 2 * k..3 + 3 * k] } else { &small[..0] };
         out.extend((0..k).map(|j| (unit * back[j] + pull[j] * slopes.get(j).copied().unwrap_or(0.0)) as f32));
     }
     let mut squares = small[1];

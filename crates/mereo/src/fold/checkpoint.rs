@@ -148,6 +148,7 @@ pub(super) fn resume<M: Method>(
         curve: bag.get("curve")?,
         memo: bag.f32("memo")?,
         starts: bag.get("starts")?,
+        held: method.early().is_some(),
         peak,
         best,
     };
