@@ -397,7 +397,8 @@ impl Method for Ae {
     }
 
     fn sample(&self, shape: Shape) -> usize {
-        SAMPLE.min(shape.rows)
+        // The mean and the scale need few rows, directions more.
+        if self.init == AeInit::Principal { SAMPLE } else { SAMPLE / 4 }.min(shape.rows)
     }
 
     fn least_sample(&self, shape: Shape) -> usize {

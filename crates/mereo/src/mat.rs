@@ -1,6 +1,7 @@
 //! Rows in memory: dense [`Mat`], sparse [`Csr`], and [`Rows`], a borrowed or owned span of either.
 
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// A dense matrix of f32, row after row.
@@ -280,12 +281,16 @@ impl<'a> Rows<'a> {
     /// weighted if all of them are; an entry that one does not store is 0 and counts 1. `spare` is room for the numbers.
     #[must_use]
     pub fn gather(cols: usize, spans: &[&Rows], rows: &[(usize, usize)], mut spare: Vec<f32>) -> Rows<'static> {
-        spare.clear();
+        const RUN: usize = 16;
         let weighted = !spans.is_empty() && spans.iter().all(|x| x.weights().is_some());
         if spans.iter().all(|x| matches!(x, Rows::Dense(_))) {
-            let copied = |to: &mut Vec<f32>, of: &dyn for<'r> Fn(&'r Rows) -> &'r [f32]| {
-                to.reserve(rows.len() * cols);
-                rows.iter().for_each(|&(span, i)| to.extend_from_slice(&of(spans[span])[i * cols..(i + 1) * cols]));
+            let copied = |to: &mut Vec<f32>, of: &(dyn for<'r> Fn(&'r Rows) -> &'r [f32] + Sync)| {
+                to.resize(rows.len() * cols, 0.0);
+                to.par_chunks_mut(RUN * cols.max(1)).zip(rows.par_chunks(RUN)).for_each(|(to, rows)| {
+                    for (to, &(span, i)) in to.chunks_exact_mut(cols.max(1)).zip(rows) {
+                        to.copy_from_slice(&of(spans[span])[i * cols..(i + 1) * cols]);
+                    }
+                });
             };
             copied(&mut spare, &|x| x.values());
             let mut weights = Vec::new();
@@ -294,6 +299,7 @@ impl<'a> Rows<'a> {
             }
             return Rows::Dense(DenseRows { cols, data: spare.into(), weights: weighted.then_some(weights.into()) });
         }
+        spare.clear();
         let (mut indptr, mut indices, mut values, mut weights) = (vec![0], Vec::new(), spare, Vec::new());
         for &(span, i) in rows {
             let entries = match spans[span] {
