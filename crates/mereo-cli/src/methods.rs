@@ -9,7 +9,7 @@ use mereo::comm::Solo;
 use mereo::compare::Facts;
 use mereo::fold::{self, Cpu, Engine, Method, Options, Pass, Plan, Stop};
 use mereo::source::Source;
-use mereo::{Mat, Missing, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq};
+use mereo::{Ae, AeActivation, Mat, Missing, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -34,6 +34,18 @@ pub enum Choice {
     NmfMu,
     /// The multiplicative rules of Lee and Seung 2001, divergence
     NmfMuKl,
+    /// Autoencoder
+    Ae,
+    /// Autoencoder without a function between codes and atoms: it comes to PCA
+    AeLinear,
+    /// Autoencoder with sigmoid units
+    AeSigmoid,
+    /// Autoencoder with units that are 0 or linear
+    AeRelu,
+    /// Autoencoder whose decoder is its encoder, with such units: sigmoidal ones can't be both small and large
+    AeTied,
+    /// Autoencoder that only adds, as NMF does
+    AeNonnegative,
 }
 
 /// What a fit is asked for.
@@ -63,12 +75,34 @@ impl Choice {
             Self::NmfLeeSeung => "NMF, 1999",
             Self::NmfMu => "NMF, multiplicative",
             Self::NmfMuKl => "NMF, multiplicative KL",
+            Self::Ae => "AE",
+            Self::AeLinear => "AE, linear",
+            Self::AeSigmoid => "AE, sigmoid",
+            Self::AeRelu => "AE, ReLU",
+            Self::AeTied => "AE, tied",
+            Self::AeNonnegative => "AE, non-negative",
         }
     }
 
     /// Whether it can do without some entries.
     pub fn masks(self) -> bool {
         matches!(self, Self::Nmf | Self::NmfMu | Self::NmfMuKl)
+    }
+
+    /// The autoencoder that it stands for, if it is one.
+    pub fn ae(self, ask: &Ask) -> Option<Ae> {
+        let own = Ae::default();
+        let own = Ae { k: ask.k, seed: ask.seed, max_passes: ask.max_passes.unwrap_or(own.max_passes), ..own };
+        Some(match self {
+            Self::Ae => own,
+            Self::AeLinear => Ae { activation: AeActivation::Linear, ..own },
+            Self::AeSigmoid => Ae { activation: AeActivation::Sigmoid, ..own },
+            Self::AeRelu => Ae { activation: AeActivation::Relu, ..own },
+            Self::AeTied => Ae { activation: AeActivation::Relu, tied: true, ..own },
+            // Without an offset, so that atoms have all of a row to make up.
+            Self::AeNonnegative => Ae { nonnegative: true, decoder_bias: false, activation: AeActivation::Relu, ..own },
+            _ => return None,
+        })
     }
 
     /// The NMF that it stands for, if it is one.
@@ -81,7 +115,7 @@ impl Choice {
             Self::NmfMuKl => Nmf { solver: NmfSolver::Mu, loss: NmfLoss::KullbackLeibler, ..own },
             // As in the paper: every one of its 500 iterations.
             Self::NmfLeeSeung => Nmf { solver: NmfSolver::LeeSeung, max_passes: 500, tol: 0.0, ..own },
-            Self::Pca | Self::PcaUncentred | Self::Vq | Self::VqSpherical => return None,
+            _ => return None,
         };
         let max_passes = ask.max_passes.unwrap_or(cold.max_passes);
         Some(match ask.warm {
@@ -115,6 +149,9 @@ impl Runner<'_> {
         let (label, Ask { k, seed, .. }) = (choice.label(), *ask);
         if let Some(nmf) = choice.nmf(ask) {
             return self.boxed(label, &nmf, train);
+        }
+        if let Some(ae) = choice.ae(ask) {
+            return self.boxed(label, &ae, train);
         }
         match choice {
             Choice::Vq | Choice::VqSpherical => {
@@ -164,6 +201,10 @@ impl Runner<'_> {
         let fitted = fitted?;
         if fitted.stop == Stop::Cancelled {
             return Err(Failure::Interrupted(format!("stopped; {}", self.left)));
+        }
+        if fitted.stop == Stop::Diverged {
+            let remedy = method.remedy().unwrap_or_default();
+            return Err(mereo::Error::parameter(format!("the fit diverged after pass {}: {remedy}", fitted.kept)).into());
         }
         let seconds = started.elapsed().as_secs_f64();
         Ok((fitted.model, Facts { label: label.into(), params, seconds, curve: fitted.curve, stop: fitted.stop }))

@@ -48,7 +48,8 @@ impl Progress {
             "?".into()
         };
         let start = if restarts > 1 { format!("start {}/{restarts}, ", seen.restart + 1) } else { String::new() };
-        self.bar.set_message(format!("{start}loss {}, at most {left} left", show::number(seen.loss)));
+        let held = seen.held.map_or(String::new(), |h| format!(", held out {}", show::number(h)));
+        self.bar.set_message(format!("{start}loss {}{held}, at most {left} left", show::number(seen.loss)));
         self.bar.set_position(seen.pass as u64);
     }
 

@@ -19,7 +19,7 @@ fn alone_it_prints_help_and_every_command_has_some() {
         assert!(said.contains(&format!("\n  {command} ")), "{command} is listed");
         p.ok(&format!("{command} --help"));
     }
-    for method in ["pca", "vq", "nmf"] {
+    for method in ["pca", "vq", "nmf", "ae"] {
         let help = p.ok(&format!("fit {method} --help"));
         assert!(help.contains("-k, --k <ATOMS>") && help.contains("--seed") && help.contains("[default:"), "{help}");
     }
@@ -31,7 +31,7 @@ fn alone_it_prints_help_and_every_command_has_some() {
 #[test]
 fn the_whole_way_with_every_method() {
     let p = Place::new();
-    for method in ["pca", "vq", "nmf"] {
+    for method in ["pca", "vq", "nmf", "ae"] {
         let fit = p.json(&format!("fit {method} digits -k 7 --test 0.2 --prep unit-norm -o {method}.mereo"));
         assert_eq!((fit["rows"].as_u64(), fit["test"]["rows"].as_u64()), (Some(1438), Some(359)), "{fit}");
         assert_eq!(fit["prep"], serde_json::json!(["unit-norm"]));
@@ -91,6 +91,30 @@ fn the_whole_way_with_every_method() {
 }
 
 #[test]
+fn an_autoencoder_stops_early_and_tells_when_it_diverges() {
+    let p = Place::new();
+    let told = p.json("fit ae digits -k 30 --lr 0.05 --decay none --patience 2 --validation 0.2 --max-passes 60 -o a.mereo");
+    let held: Vec<f64> = told["held"].as_array().expect("held").iter().filter_map(Value::as_f64).collect();
+    let best = held.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(told["passes"].as_u64(), Some(held.len() as u64));
+    assert_eq!(told["model_of"].as_u64().map(|pass| held[pass as usize - 1]), Some(best), "{told}");
+    assert!(p.ok("fit ae digits -k 4 --patience 3 --max-passes 5 -o b.mereo").contains("held out"));
+    // Steps that grow until they are too long.
+    let line = "fit ae digits -k 4 --activation linear --optimizer sgd --lr 50 --warmup 1 --max-passes 60 -o c.mereo";
+    let out = p.run(line);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: the fit diverged after pass") && said.contains("lower lr, which was 50"), "{said}");
+    assert!(text(&out.stdout).contains("diverged after it"), "{}", text(&out.stdout));
+    assert!(p.names().iter().any(|n| n == "c.mereo.checkpoint"), "{:?}", p.names());
+    assert!(p.json("reconstruct c.mereo digits -o back.npy")["errors"]["fvu"].as_f64().is_some_and(|v| v < 1.0), "a good model");
+    // It goes on from there with shorter steps.
+    p.ok(&format!("{} --resume", line.replace("--lr 50", "--lr 0.2")));
+    assert!(p.fails(2, &line.replace("--warmup 1", "--warmup 0")).contains("in pass 1"));
+    assert!(p.fails(2, "fit ae digits --kl 0.1 -o x").contains("sigmoid"));
+}
+
+#[test]
 fn no_rows_are_held_out_where_that_is_asked() {
     let p = Place::new();
     for (fit, rows) in [("--test 0", 1797), ("--test 0 --train 100", 100), ("--test 0%", 1797)] {
@@ -108,7 +132,7 @@ fn no_rows_are_held_out_where_that_is_asked() {
 #[test]
 fn same_seed_same_bytes_on_any_number_of_threads() {
     let p = Place::new();
-    for method in ["pca", "vq", "nmf"] {
+    for method in ["pca", "vq", "nmf", "ae"] {
         for (threads, seed) in [(1, 5), (3, 5), (1, 6)] {
             p.ok(&format!("fit {method} digits -k 5 --seed {seed} --test 100 --threads {threads} -o {method}{threads}{seed}"));
         }
@@ -153,7 +177,7 @@ fn a_reader_that_goes_away_is_no_error() {
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
     let p = Place::new();
-    for method in ["pca", "vq", "nmf"] {
+    for method in ["pca", "vq", "nmf", "ae"] {
         let said = p.fails(2, &format!("fit {method} digits -k 0 -o x"));
         assert!(said.starts_with("error: k ") && said.contains('0'), "{said}");
         let said = p.fails(2, &format!("fit {method} digits -k 100000 -o x"));

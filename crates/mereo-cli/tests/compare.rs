@@ -80,3 +80,29 @@ fn what_cannot_be_written_is_said_before_the_work() {
     assert!(out.status.success(), "VQ takes 65 atoms in 64 columns: {}", text(&out.stderr));
     assert!(text(&out.stderr).contains("PCA is left out"), "{}", text(&out.stderr));
 }
+
+#[test]
+fn autoencoders_are_measured_by_how_far_they_are_from_pca() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let run = |methods: &str| {
+        let args = ["compare", "digits", "-k", "6", "--ks", "none", "--methods", methods, "--json", "-o", "r.html"];
+        let out = mereo(folder.path(), &args);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        serde_json::from_slice::<serde_json::Value>(&out.stdout).expect("json")
+    };
+    let above = |json: &serde_json::Value, i: usize| json["entries"][i]["above_pca"].as_f64();
+    let all = run("pca,ae,ae-linear,ae-nonnegative,vq");
+    assert_eq!(above(&all, 0), Some(0.0));
+    for i in 1..5 {
+        assert!(above(&all, i).is_some_and(|v| v > -1e-6), "no sum of atoms passes PCA: {all}");
+    }
+    assert!(above(&all, 1).is_some_and(|v| v < 0.05) && above(&all, 2).is_some_and(|v| v < 0.01), "{all}");
+    let page = std::fs::read_to_string(folder.path().join("r.html")).expect("report");
+    assert!(page.contains("Above PCA") && page.contains("AE, non-negative"));
+    // The line is there without PCA among the methods, and not at all without an autoencoder.
+    let alone = run("ae-linear");
+    assert!((above(&alone, 0).expect("above") - above(&all, 2).expect("above")).abs() < 1e-9);
+    assert_eq!(above(&run("pca,vq"), 1), None);
+    let out = mereo(folder.path(), &["compare", "digits", "-k", "6", "--ks", "none", "--methods", "pca,ae-tied", "-o", "r.html"]);
+    assert!(text(&out.stdout).contains("above PCA"), "{}", text(&out.stdout));
+}

@@ -71,6 +71,12 @@ const ERROR: &[Measure] = &[
         Some(e.test.as_ref()?.relative)
     }),
     lower("Relative error, training", "The same in the rows that it learned from.", share, |e| Some(e.train.relative)),
+    row(
+        "Above PCA",
+        "How far the squared error in the rows that it learned from lies above that of as many principal components, below which no sum of atoms comes.",
+        share,
+        |e| e.above_pca,
+    ),
 ];
 
 const ATOMS: &[Measure] = &[
@@ -147,7 +153,7 @@ pub fn measures(c: &Comparison) -> Markup {
                     @for m in rows { (line(c, m)) }
                 }
                 tr {
-                    th scope="row" { "Why it stopped" small { "It converged, the limit of passes came first, or someone asked." } }
+                    th scope="row" { "Why it stopped" small { "It converged, the limit of passes came first, rows held out for that got no better, or someone asked." } }
                     @for e in &c.entries { td { (stop(e.facts.stop)) } }
                 }
             }
@@ -175,5 +181,7 @@ fn stop(stop: Stop) -> &'static str {
         Stop::Converged => "converged",
         Stop::Limit => "limit of passes",
         Stop::Cancelled => "cancelled",
+        Stop::Early => "held-out rows got no better",
+        Stop::Diverged => "diverged",
     }
 }

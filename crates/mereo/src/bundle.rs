@@ -3,6 +3,7 @@
 //! The preprocessing travels with the model, so that `encode` takes rows as they were given to the fit, and
 //! `reconstruct` gives them back in the same units.
 
+use crate::ae::AeModel;
 use crate::error::{Error, Result};
 use crate::fold::{Fitted, Method, Shape, Stop};
 use crate::mat::{Mat, Rows};
@@ -120,6 +121,7 @@ pub fn load_model(method: &str, bag: &Bag) -> Result<Box<dyn Model>> {
         "pca" => Box::new(PcaModel::load(bag)?),
         "vq" => Box::new(VqModel::load(bag)?),
         "nmf" => Box::new(NmfModel::load(bag)?),
+        "ae" => Box::new(AeModel::load(bag)?),
         other => return Err(Error::data(format!("made by the method `{other}`, which this version does not know"))),
     })
 }

@@ -147,6 +147,9 @@ pub struct Entry {
     pub train: Errors,
     /// Errors on held-out rows, if there are any.
     pub test: Option<Errors>,
+    /// How far its squared error on the rows that it learned from lies above that of as many principal components of the centred rows, as a
+    /// share of that, where it was asked for: no model that adds up atoms, with an offset or without, comes below 0.
+    pub above_pca: Option<f64>,
     /// What its atoms look like.
     pub atom_measures: AtomMeasures,
     /// What its codes of training rows look like.
@@ -216,6 +219,7 @@ pub fn entry(model: &dyn Model, facts: Facts, setting: &Setting) -> Result<Entry
         method: model.method().to_string(),
         train: measure::errors(model, setting.train)?,
         test: setting.test.map(|test| measure::errors(model, test)).transpose()?,
+        above_pca: None,
         atom_measures: measure::atoms(model.atoms(), setting.image),
         code_measures: measure::codes(&codes),
         stored: stored(model),
@@ -224,6 +228,11 @@ pub fn entry(model: &dyn Model, facts: Facts, setting: &Setting) -> Result<Entry
         example: work(model, &row(setting.test.unwrap_or(setting.train), setting.shown)?)?,
         atoms: model.atoms().clone(),
     })
+}
+
+/// By how much a squared error lies above another, as a share of that; none where that is 0.
+pub fn above(rmse: f64, best: f64) -> Option<f64> {
+    Some((rmse / best).powi(2) - 1.0).filter(|above| above.is_finite())
 }
 
 /// Row `i` of a source, as a matrix of one row.

@@ -4,10 +4,15 @@
 //! [`Method::update`] turns them into the next state, once a pass or after every [`Plan::batch`] of rows. The driver here owns
 //! the loop, stopping, progress, checkpoints, the clock and cancellation; a method owns none of them.
 //!
+//! A pass may go through the rows in a random order ([`Plan::shuffle`]), rows may be held out to say when to stop ([`Early`]), and a fit
+//! that diverges ends with the model of its best pass ([`Stop::Diverged`]).
+//!
 //! Cost: one read of the data a pass. Memory: a block (two where blocks are read ahead), the sums, and the memo; with batches a
-//! copy of the state.
+//! copy of the state; with a random order of data that streams two windows of up to 128 MB.
 
 mod checkpoint;
+mod early;
+mod order;
 mod pass;
 
 pub use checkpoint::Checkpoint;
@@ -21,6 +26,8 @@ use crate::rng::rng;
 use crate::source::{self, Source};
 use crate::store::Bag;
 use checkpoint::{resume, save};
+use early::{Held, Peak, split};
+use order::Order;
 use pass::{Share, Span, spans};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -82,6 +89,19 @@ pub trait Method: Serialize + Sync {
     fn weighted(&self) -> bool {
         false
     }
+    /// What to do about steps that lead nowhere, where the method takes steps of a length that it is told: "lower lr". A fit that
+    /// diverges then ends with the model of its best pass, of which a copy is kept.
+    fn remedy(&self) -> Option<String> {
+        None
+    }
+    /// Which rows are held out to say when to stop, if any are.
+    fn early(&self) -> Option<Early> {
+        None
+    }
+    /// The loss of rows that were held out, in the terms of [`Progress::loss`], times their number.
+    fn held_loss(&self, _state: &Self::State, _x: &Rows) -> Result<f64> {
+        Err(Error::parameter(format!("{} can't tell the loss of rows that were held out; fit all of them", self.name())))
+    }
     /// Refuses rows that the method can't use; called once for each block. `first` is the number of its first row.
     fn accept(&self, _x: &Rows, _first: u64) -> Result<()> {
         Ok(())
@@ -90,7 +110,8 @@ pub trait Method: Serialize + Sync {
     fn init(&self, sample: &Rows, shape: Shape, restart: usize) -> Result<Self::State>;
     /// Sums of no rows.
     fn zero(&self, state: &Self::State) -> Self::Stats;
-    /// Adds what rows `first..` leave behind. `memo` holds [`Memo::width`] numbers for each of them, zeros at first.
+    /// Adds what rows `first..` leave behind. `memo` holds [`Memo::width`] numbers for each of them, zeros at first. With
+    /// [`Plan::shuffle`] they are some rows of a batch, and `first` is how many rows the pass has shown before it.
     fn observe(&self, state: &Self::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut Self::Stats) -> Result<()>;
     /// Turns the sums of all rows, or of a batch of them, into the next state. What the last update of a pass says is the pass's.
     fn update(&self, state: &mut Self::State, stats: Self::Stats) -> Result<Progress>;
@@ -116,6 +137,20 @@ pub struct Plan {
     pub tol: f64,
     /// Rows between two updates, counted through the whole data whatever its blocks and workers; `None` is one update a pass.
     pub batch: Option<usize>,
+    /// Goes through the rows in a new random order in every pass, made of this seed. The rows are cut into windows of neighbours of about
+    /// 32 Mi numbers (a quarter of [`Options::memory`] where that is less), in whole batches; the windows come in random order, each with its
+    /// rows in random order. Only the last batch of a window may have fewer rows. The order depends on no block, worker or thread. A method
+    /// that shuffles keeps no memo.
+    pub shuffle: Option<u64>,
+}
+
+/// Rows held out to say when to stop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Early {
+    /// Their share of all rows, at least one and never all.
+    pub share: f64,
+    /// Passes in which they get no better before the fit ends, with the state in which they were best (≥ 1).
+    pub patience: usize,
 }
 
 /// Numbers that the driver keeps for each row between passes.
@@ -186,6 +221,9 @@ pub struct Pass {
     /// See [`Progress::gradient`].
     #[serde(default)]
     pub gradient: Option<f64>,
+    /// The loss of the rows that were held out ([`Early`]) after it, if any were.
+    #[serde(default)]
+    pub held: Option<f64>,
 }
 
 /// Sees every pass; [`ControlFlow::Break`] ends the fit with the model so far.
@@ -194,7 +232,8 @@ pub type Watch<'a> = &'a mut dyn FnMut(&Pass, Plan) -> ControlFlow<()>;
 /// How to run a fit. `Options::default()` keeps everything in memory, watches nothing and writes nothing.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Bytes that the memo may take, with its copy where checkpoints are written; unlimited if `None`.
+    /// Bytes that the memo may take, with its copy where checkpoints are written, and windows of rows that are shuffled; unlimited
+    /// if `None`.
     pub memory: Option<u64>,
     /// Called after every pass.
     pub watch: Option<Watch<'a>>,
@@ -214,6 +253,11 @@ pub enum Stop {
     Limit,
     /// Asked to stop.
     Cancelled,
+    /// The rows that were held out got no better for as long as [`Early::patience`] says; the model is that of the pass in which they
+    /// were best.
+    Early,
+    /// The loss left the range of numbers; the model, and the curve, end with the pass in which it was lowest.
+    Diverged,
 }
 
 /// A fitted model and how it came about.
@@ -223,7 +267,9 @@ pub struct Fitted<T> {
     pub model: T,
     /// Every pass of the start that was kept.
     pub curve: Vec<Pass>,
-    /// Final loss of every start.
+    /// After which of these passes, counted from 1, the model is: the last one, unless rows were held out and were best before it.
+    pub kept: usize,
+    /// Final loss of every start: of the rows that were held out, if any were.
     pub starts: Vec<f64>,
     /// Why it ended.
     pub stop: Stop,
@@ -245,14 +291,37 @@ struct Run<S> {
     curve: Vec<Pass>,
     memo: Vec<f32>,
     starts: Vec<f64>,
+    /// Whether rows are held out, which then judge.
+    held: bool,
+    /// Where the rows that were held out were best in this start; if none were and steps can lead nowhere, where the loss was lowest.
+    peak: Option<Peak<S>>,
     best: Option<Best<S>>,
 }
 
+/// The best start so far, as it ended.
 #[derive(Clone)]
 struct Best<S> {
     state: S,
     curve: Vec<Pass>,
     stop: Stop,
+    /// The pass that the state is of.
+    kept: usize,
+    loss: f64,
+}
+
+impl<S: Clone> Run<S> {
+    /// The loss that this start is judged by.
+    fn loss(&self) -> f64 {
+        let last = self.curve.last().map_or(f64::INFINITY, |p| p.loss);
+        self.peak.as_ref().filter(|_| self.held).map_or(last, |p| p.loss)
+    }
+
+    /// This start, if it ended here.
+    fn ended(&self, stop: Stop) -> Best<S> {
+        let (state, kept) =
+            self.peak.as_ref().filter(|_| self.held).map_or((&self.state, self.curve.len()), |p| (&p.state, p.pass));
+        Best { state: state.clone(), curve: self.curve.clone(), stop, kept, loss: self.loss() }
+    }
 }
 
 /// Fits a method to the blocks of this worker (`rank`, `rank + size`, …), on an engine, together with other workers.
@@ -264,18 +333,43 @@ pub fn fit_on<M: Method>(
     source: &dyn Source,
     engine: &dyn Engine<M>,
     comm: &dyn Comm,
+    options: Options,
+) -> Result<Fitted<M::Model>> {
+    let whole = Shape { rows: source::count(source), cols: source.cols() };
+    if whole.rows == 0 || whole.cols == 0 {
+        return Err(Error::data(format!("the data has {} rows and {} columns; nothing can be learned", whole.rows, whole.cols)));
+    }
+    method.check(whole)?;
+    let Some(early) = method.early() else { return drive(method, source, None, whole, engine, comm, options) };
+    let parts = split(source, early, whole.rows, method.seed());
+    let (fitted, held) = together(parts, comm)?;
+    let held = Held { source: &held, spans: spans(&held, comm.rank(), comm.size()), patience: early.patience };
+    let end = drive(method, &fitted, Some(&held), whole, engine, comm, options);
+    if let Err(Error::Data(_)) = end {
+        // A row is named by where it stands in the whole data.
+        accept_all(method, source)?;
+    }
+    end
+}
+
+/// The loop, over the rows of `source`; `whole` is the shape of the data that they are a part of.
+fn drive<M: Method>(
+    method: &M,
+    source: &dyn Source,
+    held: Option<&Held>,
+    whole: Shape,
+    engine: &dyn Engine<M>,
+    comm: &dyn Comm,
     mut options: Options,
 ) -> Result<Fitted<M::Model>> {
     let started = Instant::now();
     let shape = Shape { rows: source::count(source), cols: source.cols() };
-    if shape.rows == 0 || shape.cols == 0 {
-        return Err(Error::data(format!("the data has {} rows and {} columns; nothing can be learned", shape.rows, shape.cols)));
-    }
-    method.check(shape)?;
     let plan = method.plan();
+    let batch = plan.batch.unwrap_or(shape.rows);
+    let window = order::window(shape.rows, shape.cols, batch, options.memory);
     let spans = spans(source, comm.rank(), comm.size());
     // A worker that can't begin must not leave the others waiting for its sums.
-    let begun = begin(method, source, &spans, shape, comm, &options);
+    let begun = begin(method, source, &spans, (shape, whole), window, comm, &options);
     let Begun { sample, width, mut run, before, continued } = together(begun, comm)?;
     let clock = || before + started.elapsed().as_secs_f64();
     let mut written = Instant::now();
@@ -285,19 +379,13 @@ pub fn fit_on<M: Method>(
 
     let stop = loop {
         let pass = run.curve.len();
-        let ended = match run.curve.as_slice() {
-            _ if run.done => Some(Stop::Converged),
-            [.., a, b] if plan.tol > 0.0 && (a.loss - b.loss).abs() <= plan.tol * a.loss.abs() => Some(Stop::Converged),
-            _ if pass >= plan.max => Some(Stop::Limit),
-            _ => None,
-        };
+        let ended = over(&run, plan, held);
         let ended = if ended.is_some() {
             ended
         } else {
             // A pass that is cancelled half-way has changed the memo of the blocks that it saw, and its batches the state.
             let memo = options.checkpoint.is_some().then(|| run.memo.clone());
-            let state = plan.batch.is_some_and(|rows| rows < shape.rows).then(|| run.state.clone());
-            let batch = plan.batch.unwrap_or(shape.rows);
+            let state = (batch < shape.rows).then(|| run.state.clone());
             let share = Share {
                 method,
                 engine,
@@ -307,6 +395,7 @@ pub fn fit_on<M: Method>(
                 rows: shape.rows,
                 batch,
                 width,
+                order: plan.shuffle.map(|seed| Order::new(seed, run.restart, pass, shape.rows, window)),
                 check: !checked,
                 cancel: options.cancel,
             };
@@ -318,33 +407,46 @@ pub fn fit_on<M: Method>(
                 }
                 ControlFlow::Continue(progress) => progress,
             };
+            let first = !checked;
             checked = true;
-            if !progress.loss.is_finite() {
-                return Err(Error::data(format!(
-                    "the loss became {} in pass {}; the data's scale may be too extreme (largest values beyond 1e18 overflow): rescale it",
-                    progress.loss,
-                    pass + 1
-                )));
+            if progress.loss.is_finite() {
+                let apart = held.map(|h| h.loss(method, &run.state, comm, first)).transpose()?;
+                let seen = Pass {
+                    restart: run.restart,
+                    pass: pass + 1,
+                    loss: progress.loss,
+                    seconds: clock(),
+                    gradient: progress.gradient,
+                    held: apart,
+                };
+                run.curve.push(seen);
+                let judge = apart.or(method.remedy().map(|_| progress.loss));
+                if let Some(loss) = judge.filter(|loss| run.peak.as_ref().is_none_or(|p| *loss < p.loss)) {
+                    run.peak = Some(Peak { state: run.state.clone(), pass: pass + 1, loss });
+                }
+                // The other workers hear of it when the next sums are added.
+                asked |= options.watch.as_mut().is_some_and(|w| w(&seen, plan).is_break());
+                run.done = progress.done;
+                run.done.then_some(Stop::Converged)
+            } else {
+                // The passes since the best one were on the way there.
+                let good = run.peak.clone().ok_or_else(|| diverged(method, progress.loss, pass + 1))?;
+                run.state = good.state;
+                run.curve.truncate(good.pass);
+                Some(Stop::Diverged)
             }
-            let seen =
-                Pass { restart: run.restart, pass: pass + 1, loss: progress.loss, seconds: clock(), gradient: progress.gradient };
-            run.curve.push(seen);
-            // The other workers hear of it when the next sums are added.
-            asked |= options.watch.as_mut().is_some_and(|w| w(&seen, plan).is_break());
-            run.done = progress.done;
-            run.done.then_some(Stop::Converged)
         };
         if let Some(stop) = ended {
-            let loss = run.curve.last().map_or(f64::INFINITY, |p| p.loss);
-            run.starts.push(loss);
-            if run.best.as_ref().is_none_or(|b| loss < b.curve.last().map_or(f64::INFINITY, |p| p.loss)) {
-                run.best = Some(Best { state: run.state.clone(), curve: run.curve.clone(), stop });
+            run.starts.push(run.loss());
+            if run.best.as_ref().is_none_or(|b| run.loss() < b.loss) {
+                run.best = Some(run.ended(stop));
             }
             if run.restart + 1 >= method.restarts() {
                 break stop;
             }
             run.restart += 1;
             run.curve.clear();
+            run.peak = None;
             run.done = false;
             run.memo.fill(0.0);
             run.state = method.init(&sample, shape, run.restart)?;
@@ -352,7 +454,7 @@ pub fn fit_on<M: Method>(
         if let Some(c) = &options.checkpoint
             && written.elapsed() >= c.every
         {
-            unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
+            unsaved = save(method, c, &mut run, (whole, window), comm, clock()).err().map(|e| e.to_string());
             written = Instant::now();
         }
     };
@@ -360,11 +462,33 @@ pub fn fit_on<M: Method>(
         // The last start is left open, so that a resumed run judges it again under its own limits.
         let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
         let best = if run.starts.is_empty() { run.best.take() } else { None };
-        unsaved = save(method, c, &mut run, shape, comm, clock()).err().map(|e| e.to_string());
+        unsaved = save(method, c, &mut run, (whole, window), comm, clock()).err().map(|e| e.to_string());
         run.best = run.best.or(best);
         run.starts.extend(closed);
     }
     finish(method, run, stop, unsaved)
+}
+
+/// Why a start is over before its next pass, if it is.
+fn over<S>(run: &Run<S>, plan: Plan, held: Option<&Held>) -> Option<Stop> {
+    let pass = run.curve.len();
+    match run.curve.as_slice() {
+        _ if run.done => Some(Stop::Converged),
+        _ if held.zip(run.peak.as_ref()).is_some_and(|(h, p)| pass - p.pass >= h.patience) => Some(Stop::Early),
+        [.., a, b] if plan.tol > 0.0 && (a.loss - b.loss).abs() <= plan.tol * a.loss.abs() => Some(Stop::Converged),
+        _ if pass >= plan.max => Some(Stop::Limit),
+        _ => None,
+    }
+}
+
+/// Why a pass left nothing to go on with.
+fn diverged<M: Method>(method: &M, loss: f64, pass: usize) -> Error {
+    match method.remedy() {
+        Some(remedy) => Error::parameter(format!("the loss became {loss} in pass {pass}: the steps are too long; {remedy}")),
+        None => Error::data(format!(
+            "the loss became {loss} in pass {pass}; the data's scale may be too extreme (largest values beyond 1e18 overflow): rescale it"
+        )),
+    }
 }
 
 /// All that a worker needs before its first pass.
@@ -381,10 +505,17 @@ fn begin<'a, M: Method>(
     method: &M,
     source: &'a dyn Source,
     own: &[Span],
-    shape: Shape,
+    (shape, whole): (Shape, Shape),
+    window: usize,
     comm: &dyn Comm,
     options: &Options,
 ) -> Result<Begun<'a, M::State>> {
+    if method.plan().shuffle.is_some() && method.memo() != Memo::None {
+        return Err(Error::parameter(format!(
+            "{} keeps numbers for every row and shuffles the rows, which it can't both; keep none, or set shuffle to none",
+            method.name()
+        )));
+    }
     let own: usize = own.iter().map(|s| s.rows).sum();
     // All workers keep a cache, or none does: that of the one with the most rows must have room.
     let rows = |rank| spans(source, rank, comm.size()).iter().map(|s| s.rows).sum();
@@ -393,7 +524,7 @@ fn begin<'a, M: Method>(
     let room = options.memory.map_or(usize::MAX, |bytes| (bytes / 32) as usize / shape.cols);
     let sample = draw(source, method.sample(shape).min(room.max(method.least_sample(shape))), method.seed())?;
     accept_sample(method, &sample, source)?;
-    if let Some((run, before)) = resume(method, options, shape, comm)? {
+    if let Some((run, before)) = resume(method, options, (whole, window), comm)? {
         // A fit that went without its cache goes on without, to the same bytes.
         let width = if run.memo.is_empty() && matches!(method.memo(), Memo::Cache(_)) { Ok(0) } else { width };
         return match width? {
@@ -407,7 +538,17 @@ fn begin<'a, M: Method>(
     let width = width?;
     let state = method.init(&sample, shape, 0)?;
     let memo = vec![0.0; own * width];
-    let run = Run { restart: 0, state, done: false, curve: Vec::new(), memo, starts: Vec::new(), best: None };
+    let run = Run {
+        restart: 0,
+        state,
+        done: false,
+        curve: Vec::new(),
+        memo,
+        starts: Vec::new(),
+        held: method.early().is_some(),
+        peak: None,
+        best: None,
+    };
     Ok(Begun { sample, width, run, before: 0.0, continued: false })
 }
 
@@ -422,14 +563,14 @@ fn together<T>(result: Result<T>, comm: &dyn Comm) -> Result<T> {
 }
 
 fn finish<M: Method>(method: &M, run: Run<M::State>, stop: Stop, unsaved: Option<String>) -> Result<Fitted<M::Model>> {
-    let current = run.curve.last().map_or(f64::INFINITY, |p| p.loss);
-    match run.best {
-        Some(b) if b.curve.last().map_or(f64::INFINITY, |p| p.loss) <= current || run.curve.is_empty() => {
-            let stop = if stop == Stop::Cancelled { stop } else { b.stop };
-            Ok(Fitted { model: method.model(b.state)?, curve: b.curve, starts: run.starts, stop, unsaved })
+    let open = run.ended(stop);
+    let Best { state, curve, stop, kept, .. } = match run.best {
+        Some(b) if b.loss <= open.loss || run.curve.is_empty() => {
+            Best { stop: if stop == Stop::Cancelled { stop } else { b.stop }, ..b }
         }
-        _ => Ok(Fitted { model: method.model(run.state)?, curve: run.curve, starts: run.starts, stop, unsaved }),
-    }
+        _ => open,
+    };
+    Ok(Fitted { model: method.model(state)?, curve, kept, starts: run.starts, stop, unsaved })
 }
 
 /// Numbers kept for each of `rows` rows.
@@ -451,14 +592,12 @@ fn memo_width<M: Method>(method: &M, rows: usize, options: &Options) -> Result<u
 
 /// Refuses a bad sample. Its rows are not numbered as the data's are, so the first bad row is looked for where it stands.
 fn accept_sample<M: Method>(method: &M, sample: &Rows, source: &dyn Source) -> Result<()> {
-    if accept(method, sample, 0).is_err() {
-        // Every worker looks at every block, so that all of them end with the same error.
-        for span in spans(source, 0, 1) {
-            let x = source.block(span.block)?;
-            accept(method, &x, span.first)?;
-        }
-    }
-    Ok(())
+    if accept(method, sample, 0).is_err() { accept_all(method, source) } else { Ok(()) }
+}
+
+/// Refuses the first bad row of all. Every worker looks at every block, so that all of them end with the same error.
+fn accept_all<M: Method>(method: &M, source: &dyn Source) -> Result<()> {
+    spans(source, 0, 1).iter().try_for_each(|span| accept(method, &source.block(span.block)?, span.first))
 }
 
 /// Refuses rows with what is no number, and those that the method can't use. `first` is the number of the first row.
@@ -515,6 +654,10 @@ pub mod stream {
     pub const SPLIT: u64 = 4;
     /// Generated data.
     pub const SYNTH: u64 = 5;
+    /// Which rows a fit holds out to say when to stop.
+    pub const EARLY: u64 = 6;
+    /// In which order a pass shows the rows.
+    pub const ORDER: u64 = 7;
 }
 
 /// A matrix of the rows of a whole source (n × d), dense. For data that is known to fit in memory.

@@ -3,7 +3,7 @@
 //! Every method here explains a matrix of n rows and d columns the same way: **rows ≈ codes · atoms**.
 //! It learns k atoms in d dimensions and a way to encode a row as weights on them. The methods differ in what
 //! they forbid: principal components are orthogonal ([`Pca`]), a codeword stands alone ([`Vq`]), parts only add
-//! ([`Nmf`]).
+//! ([`Nmf`]), and what an autoencoder ([`Ae`]) may do is set by its function and its penalties.
 //!
 //! The pieces, from the data up:
 //!
@@ -18,6 +18,7 @@
 //! - [`export`]: atoms and codes as files for others.
 //! - [`store`]: one file format, safetensors with a JSON header.
 
+pub mod ae;
 pub mod bundle;
 pub mod comm;
 pub mod compare;
@@ -42,6 +43,7 @@ pub mod store;
 pub mod synth;
 pub mod vq;
 
+pub use ae::{Ae, AeActivation, AeDecay, AeInit, AeModel, AeOptimizer};
 pub use error::{Error, Result};
 pub use mat::{Csr, Mat, Rows};
 pub use missing::Missing;

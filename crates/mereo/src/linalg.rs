@@ -81,6 +81,17 @@ pub fn mul_tn(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, u
     );
 }
 
+/// [`mul_tn`] for many columns n; threads take strips of them of fixed width.
+pub fn mul_tn_wide(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, usize), into: Into) {
+    const STRIP: usize = 256;
+    if m * n == 0 {
+        return;
+    }
+    let (a, b) = (MatRef::from_row_major_slice(&a[..p * m], p, m).transpose(), MatRef::from_row_major_slice(&b[..p * n], p, n));
+    let strips = MatMut::from_row_major_slice_mut(&mut out[..m * n], m, n).par_col_chunks_mut(STRIP);
+    strips.zip(b.par_col_chunks(STRIP)).for_each(|(out, b)| matmul(out, into.into(), a, b, 1.0, Par::Seq));
+}
+
 /// a (m×p) · b (p×n) → m×n in f64, all row-major. Threads take strips of columns of fixed width.
 pub fn mul64(a: &[f64], b: &[f64], (m, p, n): (usize, usize, usize)) -> Vec<f64> {
     product64(MatRef::from_row_major_slice(&a[..m * p], m, p), MatRef::from_row_major_slice(&b[..p * n], p, n))

@@ -1,6 +1,7 @@
 //! Rows in memory: dense [`Mat`], sparse [`Csr`], and [`Rows`], a borrowed or owned span of either.
 
 use crate::error::{Error, Result};
+use rayon::prelude::*;
 use std::borrow::Cow;
 
 /// A dense matrix of f32, row after row.
@@ -273,36 +274,57 @@ impl<'a> Rows<'a> {
     /// The given rows, copied.
     #[must_use]
     pub fn pick(&self, rows: &[usize]) -> Rows<'static> {
-        match self {
-            Self::Dense(x) => {
-                let d = x.cols;
-                let copied = |from: &[f32]| -> Cow<'static, [f32]> {
-                    let mut to = Vec::with_capacity(rows.len() * d);
-                    rows.iter().for_each(|&i| to.extend_from_slice(&from[i * d..(i + 1) * d]));
-                    to.into()
-                };
-                Rows::Dense(DenseRows { cols: d, data: copied(&x.data), weights: x.weights.as_deref().map(copied) })
+        Self::gather(self.cols(), &[self], &rows.iter().map(|&i| (0, i)).collect::<Vec<_>>(), Vec::new())
+    }
+
+    /// Rows of several spans of `cols` columns in any order, copied: (span, row in it). Dense if none of the spans is sparse,
+    /// weighted if all of them are; an entry that one does not store is 0 and counts 1. `spare` is room for the numbers.
+    #[must_use]
+    pub fn gather(cols: usize, spans: &[&Rows], rows: &[(usize, usize)], mut spare: Vec<f32>) -> Rows<'static> {
+        const RUN: usize = 16;
+        let weighted = !spans.is_empty() && spans.iter().all(|x| x.weights().is_some());
+        if spans.iter().all(|x| matches!(x, Rows::Dense(_))) {
+            let copied = |to: &mut Vec<f32>, of: &(dyn for<'r> Fn(&'r Rows) -> &'r [f32] + Sync)| {
+                to.resize(rows.len() * cols, 0.0);
+                to.par_chunks_mut(RUN * cols.max(1)).zip(rows.par_chunks(RUN)).for_each(|(to, rows)| {
+                    for (to, &(span, i)) in to.chunks_exact_mut(cols.max(1)).zip(rows) {
+                        to.copy_from_slice(&of(spans[span])[i * cols..(i + 1) * cols]);
+                    }
+                });
+            };
+            copied(&mut spare, &|x| x.values());
+            let mut weights = Vec::new();
+            if weighted {
+                copied(&mut weights, &|x| x.weights().unwrap_or_default());
             }
-            Self::Sparse(x) => {
-                let spans: Vec<_> = rows.iter().map(|&i| x.span(i)).collect();
-                let mut indptr = vec![0];
-                let mut stored = 0;
-                indptr.extend(spans.iter().map(|span| {
-                    stored += span.len() as u64;
-                    stored
-                }));
-                let copied = |from: &[f32]| -> Cow<'static, [f32]> {
-                    spans.iter().flat_map(|span| from[span.clone()].iter().copied()).collect()
-                };
-                Rows::Sparse(SparseRows {
-                    cols: x.cols,
-                    indptr: indptr.into(),
-                    indices: spans.iter().flat_map(|span| x.indices[span.clone()].iter().copied()).collect(),
-                    values: copied(&x.values),
-                    weights: x.weights.as_deref().map(copied),
-                })
-            }
+            return Rows::Dense(DenseRows { cols, data: spare.into(), weights: weighted.then_some(weights.into()) });
         }
+        spare.clear();
+        let (mut indptr, mut indices, mut values, mut weights) = (vec![0], Vec::new(), spare, Vec::new());
+        for &(span, i) in rows {
+            let entries = match spans[span] {
+                Rows::Sparse(x) => {
+                    indices.extend_from_slice(&x.indices[x.span(i)]);
+                    x.span(i)
+                }
+                Rows::Dense(x) => {
+                    indices.extend(0..x.cols as u32);
+                    i * x.cols..(i + 1) * x.cols
+                }
+            };
+            values.extend_from_slice(&spans[span].values()[entries.clone()]);
+            if weighted {
+                weights.extend_from_slice(&spans[span].weights().unwrap_or_default()[entries]);
+            }
+            indptr.push(indices.len() as u64);
+        }
+        Rows::Sparse(SparseRows {
+            cols,
+            indptr: indptr.into(),
+            indices: indices.into(),
+            values: values.into(),
+            weights: weighted.then_some(weights.into()),
+        })
     }
 
     /// Spans of rows of `cols` columns under each other: dense if none of them is sparse, weighted if all of them are.
@@ -404,5 +426,23 @@ mod tests {
         assert_eq!(m, wanted);
         assert_eq!(wanted.clone().canonical(), wanted);
         assert_eq!(Csr::default().canonical(), Csr::default());
+    }
+
+    #[test]
+    fn rows_of_several_spans_come_in_any_order() {
+        let dense = Mat { rows: 2, cols: 3, data: vec![1.0, 0.0, 2.0, 3.0, 4.0, 0.0] };
+        let sparse = Csr::new(2, 3, vec![0, 1, 3], vec![2, 0, 1], vec![5.0, 6.0, 7.0]).expect("csr");
+        let order = [(1, 1), (0, 0), (1, 0), (0, 1), (1, 1)];
+        let all: [&[f32]; 5] = [&[6.0, 7.0, 0.0], &[1.0, 0.0, 2.0], &[0.0, 0.0, 5.0], &[3.0, 4.0, 0.0], &[6.0, 7.0, 0.0]];
+        let (a, b) = (dense.view(), sparse.view());
+        let spans = [&a, &b];
+        assert_eq!(Rows::gather(3, &spans, &order, vec![9.0]).to_mat().data, all.concat());
+        let full = sparse.view().to_mat();
+        let b = full.view();
+        let spans = [&a, &b];
+        assert!(matches!(Rows::gather(3, &spans, &order, vec![9.0]), Rows::Dense(x) if x.data == all.concat()));
+        // A slice counts its entries from where it was cut.
+        assert_eq!(sparse.view().slice(1, 2).pick(&[0, 0]).to_mat().data, [6.0, 7.0, 0.0, 6.0, 7.0, 0.0]);
+        assert_eq!(Rows::gather(3, &[], &[], Vec::new()).rows(), 0);
     }
 }

@@ -469,7 +469,7 @@ impl Method for Nmf {
         // What the rules of local NMF make smaller is not its loss, which says nothing of how far there is to go either.
         let tol = if judges || self.way() == NmfSolver::Local { 0.0 } else { self.tol };
         let batch = (self.way() == NmfSolver::Online).then_some(self.batch);
-        Plan { max: self.max_passes, tol, batch }
+        Plan { max: self.max_passes, tol, batch, shuffle: None }
     }
 
     fn memo(&self) -> Memo {

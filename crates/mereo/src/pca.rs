@@ -238,7 +238,7 @@ impl Method for Pca {
 
     fn plan(&self) -> Plan {
         let max = if self.solver == PcaSolver::Covariance { 1 } else { self.power.saturating_add(1) };
-        Plan { max, tol: 0.0, batch: None }
+        Plan { max, tol: 0.0, batch: None, shuffle: None }
     }
 
     fn seed(&self) -> u64 {

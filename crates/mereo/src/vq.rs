@@ -232,7 +232,7 @@ impl Method for Vq {
     }
 
     fn plan(&self) -> Plan {
-        Plan { max: self.max_passes, tol: 0.0, batch: None }
+        Plan { max: self.max_passes, tol: 0.0, batch: None, shuffle: None }
     }
 
     fn memo(&self) -> Memo {

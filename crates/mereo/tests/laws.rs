@@ -1,6 +1,7 @@
 //! Every law of the design, over every method. A method joins by one entry at the end of this file; its list says what
 //! it promises.
 
+use mereo::ae::{Ae, AeActivation, AeModel, AeOptimizer};
 use mereo::comm::{Comm, Solo};
 use mereo::fold::{Checkpoint, Cpu, Engine, Fitted, Memo, Method, Options, Pass, Progress, Shape, Stop, fit, fit_on};
 use mereo::nmf::{Nmf, NmfLoss, NmfModel, NmfSolver};
@@ -160,6 +161,111 @@ impl Comm for Greedy<'_> {
     }
     fn sum(&self, parts: Vec<&mut [f64]>) -> Result<()> {
         self.0.sum(parts)
+    }
+}
+
+/// A short memory makes for small windows of rows that are shuffled. Those too depend on no block and no worker, every row is shown once a
+/// pass, and only the last batch of a window is short.
+fn windows_agree<M: Method>(case: &Case<M>) {
+    let (all, cols) = (case.data.rows, case.data.cols);
+    let batch = case.method.plan().batch.expect("batches");
+    // Two batches.
+    let memory = Some((2 * batch * cols * 16) as u64);
+    let mut first: Option<(Fitted<M::Model>, Vec<usize>)> = None;
+    for (step, streams) in [(all, false), (17, false), (all, true), (17, true), (batch, true)] {
+        let (rows, shown) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let source = Reading { rows: Memory::cut(case.data.view(), step), reads: AtomicUsize::new(0), streams };
+        let options = Options { memory, ..Options::default() };
+        let f = fit_on(&case.method, &source, &Counting(&rows, &shown), &Solo, options).expect("fit");
+        let shown = shown.into_inner().expect("lock");
+        assert_eq!(shown.iter().sum::<usize>(), all * f.curve.len());
+        assert!(shown.iter().filter(|n| **n == batch).count() >= all / batch * f.curve.len());
+        if let Some((whole, counts)) = &first {
+            assert!(bytes(&f.model) == bytes(&whole.model) && *counts == shown, "blocks of {step} rows, streams: {streams}");
+        } else {
+            first = Some((f, shown));
+        }
+    }
+    let (whole, counts) = first.expect("fits");
+    let passes: Vec<&[usize]> = counts.chunks(all.div_ceil(batch)).collect();
+    assert!(all % (2 * batch) == 0 || passes.iter().any(|p| *p != passes[0]), "windows come in one order only");
+    let source = Memory::cut(case.data.view(), 17);
+    for worker in workers(2, |comm| fit_on(&case.method, &source, &Cpu, comm, Options { memory, ..Options::default() })) {
+        same_fit(case, &whole, &worker.expect("worker"));
+    }
+    let other = run(&case.method, &source);
+    assert!(bytes(&other.model) != bytes(&whole.model), "one window of all rows gives another order");
+}
+
+/// The order of rows is one of its own in every pass and of every seed: the same rows in one order would give the same bytes.
+fn rows_are_shuffled<M: Method>(case: &Case<M>) {
+    struct Watching<'a>(&'a Mutex<Vec<Vec<u32>>>);
+    impl<M: Method> Engine<M> for Watching<'_> {
+        fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()> {
+            self.0.lock().expect("lock").push((0..x.rows()).map(|i| x.slice(i, i + 1).values()[0].to_bits()).collect());
+            m.observe(state, x, first, memo, into)
+        }
+        fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress> {
+            m.update(state, stats)
+        }
+    }
+    let seen = Mutex::new(Vec::new());
+    let source = Memory::cut(case.data.view(), 31);
+    let f = fit_on(&case.method, &source, &Watching(&seen), &Solo, Options::default()).expect("fit");
+    let seen = seen.into_inner().expect("lock");
+    let passes: Vec<Vec<u32>> = seen.chunks(seen.len() / f.curve.len()).map(<[_]>::concat).collect();
+    let plain: Vec<u32> = (0..case.data.rows).map(|i| case.data.row(i)[0].to_bits()).collect();
+    let sorted = |rows: &[u32]| {
+        let mut rows = rows.to_vec();
+        rows.sort_unstable();
+        rows
+    };
+    for (i, pass) in passes.iter().enumerate() {
+        assert!(sorted(pass) == sorted(&plain), "every row once");
+        assert!(*pass != plain && passes[..i].iter().all(|p| p != pass), "pass {i} has an order of its own");
+    }
+}
+
+/// Rows held out are never shown, are measured after every pass, and the model is the best on them.
+fn held_out_rows_say_when_to_stop<M: Method>(case: &Case<M>) {
+    let early = case.method.early().expect("early");
+    let f = run(&case.method, &Memory::new(case.data.view()));
+    let held: Vec<f64> = f.curve.iter().map(|p| p.held.expect("held")).collect();
+    let best = held.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!((held[f.kept - 1], f.starts[0]), (best, best));
+    if f.stop == Stop::Early {
+        assert_eq!(f.curve.len() - f.kept, early.patience);
+    }
+    let n = case.data.rows;
+    let apart = ((early.share * n as f64).round() as usize).clamp(1, n - 1);
+    let rows = rng(case.method.seed(), mereo::fold::stream::EARLY, 0).choose(n, apart);
+    let is = reconstruction_loss(&f.model, &case.data.view().pick(&rows).to_mat());
+    assert!((is - best).abs() <= 1e-4 * best, "held out {best}, of the model {is}");
+    let (seen, shown) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let f =
+        fit_on(&case.method, &Memory::new(case.data.view()), &Counting(&seen, &shown), &Solo, Options::default()).expect("fit");
+    assert_eq!(shown.into_inner().expect("lock").iter().sum::<usize>(), (n - apart) * f.curve.len());
+}
+
+/// Steps that are too long end the fit with the last good model, and the message names the remedy.
+fn a_fit_that_diverges_ends_with_its_last_good_model<M: Method>(case: &Case<M>) {
+    let source = Memory::cut(case.data.view(), 32);
+    let f = run(&case.method, &source);
+    assert_eq!((f.stop, f.kept), (Stop::Diverged, f.curve.len()));
+    let mean = case.data.data.iter().map(|v| f64::from(v * v)).sum::<f64>() / case.data.data.len() as f64;
+    assert!(reconstruction_loss(&f.model, &case.data) < 10.0 * mean, "that model is no good");
+    assert!(case.method.remedy().is_some_and(|r| r.contains("lr")));
+    let folder = tempfile::tempdir().expect("tempdir");
+    let options = |resume| Options {
+        checkpoint: Some(Checkpoint { path: folder.path().join("c"), every: Duration::from_secs(3600), resume }),
+        ..Options::default()
+    };
+    // Its checkpoint is of that model as well.
+    fit(&case.method, &source, options(false)).expect("fit");
+    let again = fit(&case.method, &source, options(true)).expect("resumed");
+    assert!(bytes(&again.model) == bytes(&f.model) && again.stop == Stop::Diverged && again.curve.len() == f.curve.len());
+    for worker in workers(2, |comm| fit_on(&case.method, &source, &Cpu, comm, Options::default())) {
+        assert_eq!(worker.expect("worker").stop, Stop::Diverged);
     }
 }
 
@@ -987,4 +1093,110 @@ laws!(
         resumed_run_ends_the_same,
         negative_data_is_refused,
     ]
+);
+
+/// A few passes of an autoencoder with parameters of its own.
+fn ae(k: usize, set: impl Fn(&mut Ae)) -> Case<Ae> {
+    let (data, truth) = spiked(245, 24);
+    let truth = Mat { rows: 1, cols: 24, data: truth.row(0).to_vec() };
+    let mut method = Ae { k, batch: 32, max_passes: 12, seed: 1, ..Ae::default() };
+    set(&mut method);
+    Case { method, load: AeModel::load, data, truth, tol: 1e-3 }
+}
+
+laws!(
+    ae_laws,
+    ae(3, |_| {}),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        rows_are_shuffled,
+        windows_agree,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.02),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        a_place_stored_twice_is_one,
+        bad_input_names_the_fix,
+        bad_k_names_the_fix(|k| Ae { k, ..Ae::default() }, &[(0, &["k = 0", "at least 1"])]),
+    ]
+);
+
+laws!(
+    ae_linear_laws,
+    ae(1, |m| {
+        m.activation = AeActivation::Linear;
+        m.optimizer = AeOptimizer::Sgd;
+        m.tied = true;
+        m.max_passes = 40;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        windows_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.02),
+        planted_truth_is_found(0.998),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        bad_input_names_the_fix,
+    ]
+);
+
+laws!(
+    ae_sigmoid_laws,
+    ae(4, |m| {
+        m.activation = AeActivation::Sigmoid;
+        m.kl = 0.01;
+        m.l1 = 0.01;
+        m.optimizer = AeOptimizer::Adamw;
+        m.weight_decay = 0.01;
+        m.warmup = 0.1;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.05),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+    ]
+);
+
+laws!(
+    ae_early_laws,
+    ae(20, |m| {
+        m.patience = 2;
+        m.validation = 0.2;
+        m.lr = Some(0.02);
+        m.max_passes = 60;
+        m.decay = mereo::AeDecay::None;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        held_out_rows_say_when_to_stop,
+        same_seed_same_bytes_on_any_threads,
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        bad_input_names_the_fix,
+    ]
+);
+
+laws!(
+    ae_diverging_laws,
+    ae(3, |m| {
+        m.activation = AeActivation::Linear;
+        m.optimizer = AeOptimizer::Sgd;
+        m.lr = Some(20.0);
+        m.warmup = 1.0;
+        m.max_passes = 100;
+    }),
+    [a_fit_that_diverges_ends_with_its_last_good_model]
 );

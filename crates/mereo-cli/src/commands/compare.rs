@@ -101,7 +101,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Setting { train: prepared.as_ref(), test: prepared_test.as_ref().map(|t| t.as_ref() as &dyn Source), image, shown: 0 };
     let plan = Planned::new(args, &setting);
     let runner = Runner { memory: args.reading.memory, cancel, global, left };
-    let (entries, left_out) = plan.entries(&setting, args, &runner)?;
+    let (mut entries, left_out) = plan.entries(&setting, args, &runner)?;
+    plan.beside_pca(&mut entries, &setting, args, &runner)?;
     let sizes = plan.sizes(&entries, &setting, args, &runner)?;
     let comparison = Comparison {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -198,6 +199,25 @@ impl Planned {
         Ok((entries, left_out))
     }
 
+    /// Says of every model how far it is from PCA, if an autoencoder is among them: the line that none of them crosses.
+    fn beside_pca(&self, entries: &mut [Entry], setting: &Setting, args: &Args, runner: &Runner) -> Result<()> {
+        let ask = ask(self.k, args);
+        if self.methods.iter().all(|m| m.ae(&ask).is_none()) || self.k > source::count(setting.train).min(setting.train.cols()) {
+            return Ok(());
+        }
+        let there = entries.iter().find(|e| e.facts.label == Choice::Pca.label()).map(|e| e.train.rmse);
+        let best = if let Some(rmse) = there {
+            rmse
+        } else {
+            let (pca, _) = runner.choice(Choice::Pca, &ask, setting.train)?;
+            measure::errors(pca.as_ref(), setting.train).map_err(|e| stop::or(e, "no report was written"))?.rmse
+        };
+        for e in entries {
+            e.above_pca = compare::above(e.train.rmse, best);
+        }
+        Ok(())
+    }
+
     /// The error of models with other numbers of atoms.
     fn sizes(&self, entries: &[Entry], setting: &Setting, args: &Args, runner: &Runner) -> Result<Vec<Sizes>> {
         if self.sizes.is_empty() {
@@ -247,6 +267,10 @@ fn table(c: &Comparison) -> String {
     if held {
         header.push("held out");
     }
+    let beside_pca = c.entries.iter().any(|e| e.above_pca.is_some());
+    if beside_pca {
+        header.push("above PCA");
+    }
     header.extend(["FVU", "sparse atoms", "sparse codes", "overlap", "dead", "passes", "last change", "time"]);
     let rows: Vec<Vec<String>> = c
         .entries
@@ -254,6 +278,9 @@ fn table(c: &Comparison) -> String {
         .map(|e| {
             let mut row = vec![e.facts.label.clone(), c.k.to_string(), show::number(e.train.rmse)];
             row.extend(e.test.as_ref().map(|t| show::number(t.rmse)));
+            if beside_pca {
+                row.push(e.above_pca.map_or("–".into(), |v| format!("{:.2} %", 100.0 * v)));
+            }
             let (atoms, codes) = (&e.atom_measures, &e.code_measures);
             let fvu = e.test.as_ref().unwrap_or(&e.train).fvu;
             row.extend([fvu, atoms.sparseness.mean, codes.row_sparseness, atoms.overlap.mean].map(show::number));

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use crate::split::{self, HeldOut, Portion};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
-use flags::{Flags, NmfFlags, PcaFlags, VqFlags};
+use flags::{AeFlags, Flags, NmfFlags, PcaFlags, VqFlags};
 use mereo::bundle::{About, Bundle};
 use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop};
 use mereo::measure::{self, Errors};
@@ -35,6 +35,7 @@ Examples:
   mereo fit pca data.npy -k 64 --test 0.2 -o data.mereo           errors on a fifth of the rows that was held out
   mereo fit vq big.parquet -k 1000 --memory 2G -o cells.mereo     a file larger than memory
   mereo fit nmf ratings.npz -k 20 --missing zeros -o taste.mereo  entries that nobody gave are unknown, not small
+  mereo fit ae faces -k 49 --activation erf -o ae.mereo           an autoencoder with sigmoidal units
   mereo fit nmf faces -o faces.mereo --resume                     go on after Ctrl-C or a crash
 
 Ctrl-C ends a fit at the next block; the model so far and a checkpoint are written, and --resume continues to the same
@@ -49,6 +50,8 @@ pub enum MethodArgs {
     Vq(Job<VqFlags>),
     /// Non-negative matrix factorisation: parts that only add.
     Nmf(Job<NmfFlags>),
+    /// Shallow autoencoder: codes and atoms by gradient steps, with a function between them.
+    Ae(Job<AeFlags>),
 }
 
 /// A method's own flags, and those of every fit.
@@ -96,6 +99,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         MethodArgs::Pca(job) => job.run(global),
         MethodArgs::Vq(job) => job.run(global),
         MethodArgs::Nmf(job) => job.run(global),
+        MethodArgs::Ae(job) => job.run(global),
     }
 }
 
@@ -166,6 +170,13 @@ where
             outcome.print(global)?;
             return Err(Failure::Interrupted(self.how_to_resume(outcome.checkpoint.as_deref())));
         }
+        if stop == Stop::Diverged {
+            // The error is the one document of --json.
+            if !global.json {
+                outcome.print(global)?;
+            }
+            return Err(Failure::other(self.diverged(&outcome, &method.remedy().unwrap_or_default())));
+        }
         all.arm(true);
         let bar = Progress::new("measuring", global);
         let measure = |source: &dyn Source| {
@@ -218,7 +229,7 @@ where
             None => e,
         })?;
         if let Some(c) = checkpoint {
-            if stop == Stop::Cancelled || self.common.checkpoint.is_some() {
+            if matches!(stop, Stop::Cancelled | Stop::Diverged) || self.common.checkpoint.is_some() {
                 outcome.checkpoint = kept.map(|c| c.path.display().to_string());
             } else {
                 // Nobody asked for it, and the model is safe.
@@ -226,6 +237,16 @@ where
             }
         }
         Ok(())
+    }
+
+    /// What became of a fit whose steps led nowhere, and what to do.
+    fn diverged(&self, outcome: &Outcome, remedy: &str) -> String {
+        let (last, output) = (outcome.curve.len(), self.common.output.display());
+        let go_on = outcome.checkpoint.as_ref().map_or("", |_| "; with --resume it goes on from there");
+        let loss = show::number(outcome.curve.last().copied().unwrap_or(f64::NAN));
+        format!(
+            "the fit diverged after pass {last}, its best with a loss of {loss}: {remedy}{go_on}; the model of that pass is in {output}"
+        )
     }
 
     fn how_to_resume(&self, checkpoint: Option<&str>) -> String {
@@ -271,7 +292,12 @@ struct Outcome {
     cols: usize,
     prep: Vec<Recipe>,
     passes: usize,
+    /// After which pass the model is.
+    model_of: usize,
     curve: Vec<f64>,
+    /// The loss of rows that the fit held out to say when to stop, after each pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<f64>,
     /// How far from a stationary point each pass began, where the method knows it: the projected gradient over that of the first pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gradients: Vec<f64>,
@@ -307,6 +333,8 @@ impl Outcome {
             cols: train.cols(),
             prep: asked.prep.clone(),
             passes: fitted.curve.len(),
+            model_of: fitted.kept,
+            held: fitted.curve.iter().filter_map(|p| p.held).collect(),
             gradients: fitted.curve.iter().filter_map(|p| p.gradient).collect(),
             change: mereo::compare::last_change(fitted.curve.iter().map(|p| p.loss)),
             curve: fitted.curve.iter().map(|p| p.loss).collect(),
@@ -335,6 +363,12 @@ impl Outcome {
         }
         rows.push(("passes".into(), format!("{}, {}", self.passes, super::why(self.stop))));
         rows.push(("loss".into(), show::number(self.curve.last().copied().unwrap_or(f64::NAN))));
+        if let Some(held) = self.held.get(self.model_of.wrapping_sub(1)) {
+            rows.push((
+                "held out".into(),
+                format!("a loss of {} after pass {}, which the model is of", show::number(*held), self.model_of),
+            ));
+        }
         rows.extend(super::course(&self.curve, self.gradients.last().copied()));
         if self.starts.len() > 1 {
             let losses: Vec<String> = self.starts.iter().map(|&l| show::number(l)).collect();

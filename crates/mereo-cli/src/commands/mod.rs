@@ -90,5 +90,7 @@ pub fn why(stop: Stop) -> &'static str {
         Stop::Converged => "converged",
         Stop::Limit => "stopped at the limit before it converged",
         Stop::Cancelled => "stopped on request",
+        Stop::Early => "stopped, for the rows held out got no better",
+        Stop::Diverged => "diverged after it",
     }
 }

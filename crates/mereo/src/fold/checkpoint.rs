@@ -1,6 +1,6 @@
 //! Where a run stands, in a file: written between passes, read to continue, refused where it belongs to another fit.
 
-use super::{Best, Method, Options, Run, Shape, State};
+use super::{Best, Method, Options, Peak, Run, Shape, State};
 use crate::comm::Comm;
 use crate::error::{Error, Result};
 use crate::store::{Bag, Numbers, Tensor};
@@ -34,7 +34,7 @@ pub(super) fn save<M: Method>(
     method: &M,
     c: &Checkpoint,
     run: &mut Run<M::State>,
-    shape: Shape,
+    (shape, window): (Shape, usize),
     comm: &dyn Comm,
     seconds: f64,
 ) -> Result<()> {
@@ -43,6 +43,7 @@ pub(super) fn save<M: Method>(
     bag.put("method", method.name());
     bag.put("params", method);
     bag.put("shape", shape);
+    bag.put("window", method.plan().shuffle.map(|_| window));
     bag.put("workers", [comm.rank(), comm.size()]);
     bag.put("restart", run.restart);
     bag.put("done", run.done);
@@ -58,6 +59,15 @@ pub(super) fn save<M: Method>(
         bag.nest("best", state);
         bag.put("best_curve", &best.curve);
         bag.put("best_stop", best.stop);
+        bag.put("best_kept", best.kept);
+        bag.put_f64("best_loss", &[best.loss]);
+    }
+    if let Some(peak) = &run.peak {
+        let mut state = Bag::default();
+        peak.state.save(&mut state);
+        bag.nest("peak", state);
+        bag.put("peak_pass", peak.pass);
+        bag.put_f64("peak_loss", &[peak.loss]);
     }
     // The memo may be the largest of all, so it is lent and not copied.
     let (numbers, memo) = (run.memo.len(), Numbers::F32(std::mem::take(&mut run.memo)));
@@ -76,7 +86,7 @@ pub(super) fn save<M: Method>(
 pub(super) fn resume<M: Method>(
     method: &M,
     options: &Options,
-    shape: Shape,
+    (shape, window): (Shape, usize),
     comm: &dyn Comm,
 ) -> Result<Option<(Run<M::State>, f64)>> {
     let Some(c) = options.checkpoint.as_ref().filter(|c| c.resume) else { return Ok(None) };
@@ -103,8 +113,8 @@ pub(super) fn resume<M: Method>(
     let params = serde_json::to_value(method).unwrap_or_default();
     let stored = bag.meta.get("params").cloned().unwrap_or_default();
     if let (Some(now), Some(then)) = (params.as_object(), stored.as_object()) {
-        // More passes, or another tolerance, is what one resumes for.
-        let differ = |key: &&String| !matches!(key.as_str(), "max_passes" | "tol") && now.get(*key) != then.get(*key);
+        // More passes, another tolerance, or shorter steps where they led nowhere, is what one resumes for.
+        let differ = |key: &&String| !matches!(key.as_str(), "max_passes" | "tol" | "lr") && now.get(*key) != then.get(*key);
         if let Some(key) = now.keys().find(differ) {
             return Err(other(&format!(
                 "a fit with {key} = {}, not {}",
@@ -113,8 +123,22 @@ pub(super) fn resume<M: Method>(
             )));
         }
     }
+    if method.plan().shuffle.is_some() && bag.get::<Option<usize>>("window")? != Some(window) {
+        return Err(Error::format(
+            &path,
+            "a checkpoint of a fit with another bound on memory, on which the order of the rows depends; continue with the bound that it was begun with",
+        ));
+    }
+    let number = |name: &str| bag.f64(name)?.first().copied().ok_or_else(|| Error::format(&path, format!("`{name}` is empty")));
     let best = match bag.nested("best") {
-        Ok(b) => Some(Best { state: M::State::load(&b)?, curve: bag.get("best_curve")?, stop: bag.get("best_stop")? }),
+        Ok(b) => {
+            let (state, loss) = (M::State::load(&b)?, number("best_loss")?);
+            Some(Best { state, curve: bag.get("best_curve")?, stop: bag.get("best_stop")?, kept: bag.get("best_kept")?, loss })
+        }
+        Err(_) => None,
+    };
+    let peak = match bag.nested("peak") {
+        Ok(p) => Some(Peak { state: M::State::load(&p)?, pass: bag.get("peak_pass")?, loss: number("peak_loss")? }),
         Err(_) => None,
     };
     let run = Run {
@@ -124,6 +148,8 @@ pub(super) fn resume<M: Method>(
         curve: bag.get("curve")?,
         memo: bag.f32("memo")?,
         starts: bag.get("starts")?,
+        held: method.early().is_some(),
+        peak,
         best,
     };
     Ok(Some((run, bag.get("seconds")?)))

@@ -1,13 +1,20 @@
 //! One pass of one worker: its blocks as they are read, its rows batch by batch as they are shown, an update after every batch.
 //!
-//! Batch m is rows m·batch.. of the whole data. A batch may be a part of a block, or reach over many, and a worker may have no row
-//! of it; all workers go through all batches, and after each their sums are added. So neither blocks nor workers matter.
+//! Batch m is rows m·batch.. of the whole data, or of a random [`Order`] of it. A batch may be a part of a block, or reach over many,
+//! and a worker may have no row of it; all workers go through all batches, and after each their sums are added. So neither blocks nor
+//! workers matter.
+//!
+//! With an order a pass goes from window to window: the blocks, or parts of blocks, of a window are held, and every batch is picked
+//! out of them. Of data in memory that copies nothing but the batch; of data that streams two windows are in memory, the next one being
+//! read ahead, and a block that reaches over several windows is read again for each of them.
 
+use super::order::Order;
 use super::{Engine, Method, Progress, Stats, accept};
 use crate::comm::Comm;
 use crate::error::{Error, Result};
-use crate::mat::Rows;
+use crate::mat::{DenseRows, Rows};
 use crate::source::Source;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,9 +52,27 @@ pub(super) struct Share<'a, M: Method> {
     pub batch: usize,
     /// Numbers of the memo for each row.
     pub width: usize,
+    /// The order of the rows, if it is not that of the data; then there is no memo.
+    pub order: Option<Order>,
     /// Whether the rows are seen for the first time.
     pub check: bool,
     pub cancel: Option<&'a AtomicBool>,
+}
+
+/// A block of this worker, or the part of it that a window needs.
+struct Piece<'a> {
+    /// The first of them in the whole data.
+    first: u64,
+    rows: Rows<'a>,
+}
+
+/// A worker's windows, in the order of the pass.
+struct View<'a, 'p> {
+    pieces: &'p mut dyn Iterator<Item = Result<Vec<Piece<'a>>>>,
+    /// The window that is shown, once it was read.
+    held: Option<Vec<Piece<'a>>>,
+    /// Room of the last batch, where the next one finds its place.
+    spare: Vec<f32>,
 }
 
 /// How far a worker is in its rows.
@@ -66,6 +91,9 @@ impl<M: Method> Share<'_, M> {
     /// Shows every row once and updates the state after every batch; says what the last update did. `Break` if any worker is to stop,
     /// which leaves state and memo as they are half-way. `asked`: this worker is, and reads nothing.
     pub fn pass(&self, state: &mut M::State, memo: &mut [f32], asked: bool) -> Result<ControlFlow<(), Progress>> {
+        if let Some(order) = &self.order {
+            return self.shuffled(order, state, asked);
+        }
         let read = |span: &Span| self.source.block(span.block);
         if asked || !self.source.streams() || self.spans.len() < 2 {
             return self.batches(&mut self.spans.iter().map(read), state, memo, asked);
@@ -99,6 +127,102 @@ impl<M: Method> Share<'_, M> {
         Ok(ControlFlow::Continue(progress))
     }
 
+    /// The same in another order.
+    fn shuffled(&self, order: &Order, state: &mut M::State, asked: bool) -> Result<ControlFlow<(), Progress>> {
+        let windows = order.windows();
+        let read = |&window: &usize| self.window(order, window);
+        if asked || !self.source.streams() || windows.len() < 2 {
+            return self.picked(order, &windows, &mut windows.iter().map(read), state, asked);
+        }
+        std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::sync_channel(0);
+            let ahead = &windows;
+            scope.spawn(move || ahead.iter().map(read).try_for_each(|window| send.send(window)));
+            self.picked(order, &windows, &mut receive.into_iter(), state, asked)
+        })
+    }
+
+    /// What this worker has of a window.
+    fn window(&self, order: &Order, window: usize) -> Result<Vec<Piece<'_>>> {
+        let span = order.span(window);
+        let mut pieces = Vec::new();
+        for own in self.spans.iter().filter(|own| own.first < span.end && own.first + own.rows as u64 > span.start) {
+            let x = self.source.block(own.block)?;
+            self.announced(own, &x)?;
+            let (from, to) = (span.start.saturating_sub(own.first) as usize, own.rows.min((span.end - own.first) as usize));
+            if self.check {
+                accept(self.method, &x.slice(from, to), own.first + from as u64)?;
+            }
+            // Rows of another window need not stay in memory.
+            let part = self.source.streams() && to - from < own.rows;
+            pieces.push(if part {
+                Piece { first: own.first + from as u64, rows: x.pick(&(from..to).collect::<Vec<_>>()) }
+            } else {
+                Piece { first: own.first, rows: x }
+            });
+        }
+        Ok(pieces)
+    }
+
+    fn picked(
+        &self,
+        order: &Order,
+        windows: &[usize],
+        pieces: &mut dyn Iterator<Item = Result<Vec<Piece<'_>>>>,
+        state: &mut M::State,
+        asked: bool,
+    ) -> Result<ControlFlow<(), Progress>> {
+        let (mut progress, mut seen) = (Progress::default(), 0);
+        let mut view = View { pieces, held: None, spare: Vec::new() };
+        for &window in windows {
+            view.held = None;
+            for batch in order.within(window).chunks(self.batch.max(1)) {
+                let mut sums = self.method.zero(state);
+                let shown =
+                    if asked { Ok(ControlFlow::Break(())) } else { self.show_batch(&mut view, batch, seen, state, &mut sums) };
+                if agree(shown, &mut sums, batch.len(), self.comm)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                progress = self.engine.update(self.method, state, sums)?;
+                seen += batch.len() as u64;
+            }
+        }
+        Ok(ControlFlow::Continue(progress))
+    }
+
+    /// Shows those rows of a batch that are this worker's, in the order of the batch.
+    fn show_batch(
+        &self,
+        view: &mut View,
+        batch: &[u64],
+        seen: u64,
+        state: &M::State,
+        sums: &mut M::Stats,
+    ) -> Result<ControlFlow<(), u64>> {
+        if self.cancelled() {
+            return Ok(ControlFlow::Break(()));
+        }
+        if view.held.is_none() {
+            view.held = Some(view.pieces.next().unwrap_or(Err(Error::Worker))?);
+        }
+        let held = view.held.as_deref().unwrap_or_default();
+        let place = |row: &u64| {
+            let span = held.partition_point(|p| p.first <= *row).checked_sub(1)?;
+            let at = (row - held[span].first) as usize;
+            (at < held[span].rows.rows()).then_some((span, at))
+        };
+        let own: Vec<(usize, usize)> = batch.iter().filter_map(place).collect();
+        if !own.is_empty() {
+            let spans: Vec<&Rows> = held.iter().map(|p| &p.rows).collect();
+            let x = Rows::gather(self.source.cols(), &spans, &own, std::mem::take(&mut view.spare));
+            self.engine.observe(self.method, state, &x, seen, &mut [], sums)?;
+            if let Rows::Dense(DenseRows { data: Cow::Owned(room), .. }) = x {
+                view.spare = room;
+            }
+        }
+        Ok(ControlFlow::Continue(own.len() as u64))
+    }
+
     /// Shows the rows before row `end` of the whole data that are left; says how many they were, or `Break` if cancelled.
     fn show(&self, place: &mut Place, end: u64, state: &M::State, sums: &mut M::Stats) -> Result<ControlFlow<(), u64>> {
         let mut seen = 0;
@@ -127,6 +251,15 @@ impl<M: Method> Share<'_, M> {
     /// The rows of a block that is now due.
     fn open<'a>(&self, span: &Span, blocks: &mut dyn Iterator<Item = Result<Rows<'a>>>) -> Result<Rows<'a>> {
         let x = blocks.next().unwrap_or(Err(Error::Worker))?;
+        self.announced(span, &x)?;
+        if self.check {
+            accept(self.method, &x, span.first)?;
+        }
+        Ok(x)
+    }
+
+    /// Refuses a block of another shape than it was said to have.
+    fn announced(&self, span: &Span, x: &Rows) -> Result<()> {
         if x.rows() != span.rows || x.cols() != self.source.cols() {
             return Err(Error::data(format!(
                 "block {} has {} rows of {} columns where {} of {} were announced; the file changed while it was read",
@@ -137,10 +270,7 @@ impl<M: Method> Share<'_, M> {
                 self.source.cols()
             )));
         }
-        if self.check {
-            accept(self.method, &x, span.first)?;
-        }
-        Ok(x)
+        Ok(())
     }
 
     fn cancelled(&self) -> bool {
@@ -162,7 +292,8 @@ fn agree<S: Stats>(
         Err(e) => (0.0, 1.0, 0.0, Some(e)),
     };
     let mut flags = [rows, failed, stopped];
-    let mut parts = sums.parts();
+    // One worker has nothing to add, and a method may be spared to form its sums.
+    let mut parts = if comm.size() > 1 { sums.parts() } else { Vec::new() };
     parts.push(&mut flags);
     comm.sum(parts)?;
     match (error, flags) {

@@ -36,7 +36,11 @@ struct Aligned {
 
 impl Aligned {
     fn zeros(len: usize) -> Self {
-        let data = vec![0f32; len + PAD];
+        Self::of(Vec::new(), len)
+    }
+    /// Numbers of any value, in room that is there already.
+    fn of(mut data: Vec<f32>, len: usize) -> Self {
+        data.resize(len + PAD, 0.0);
         let start = data.as_ptr().align_offset(4 * PAD).min(PAD);
         Self { start, data }
     }
@@ -60,6 +64,36 @@ impl Packed {
             for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(cols)) {
                 to[..real].copy_from_slice(&from[tile * TILE..][..real]);
             }
+        }
+        packed
+    }
+
+    /// From the transpose of it (cols × rows), row-major.
+    pub fn transposed(from: &[f32], rows: usize) -> Self {
+        Self::transposed_in(Vec::new(), from, rows)
+    }
+
+    /// The room of the numbers, for the next one.
+    pub fn room(self) -> Vec<f32> {
+        self.data.data
+    }
+
+    /// [`Packed::transposed`] in the room of another.
+    pub fn transposed_in(room: Vec<f32>, from: &[f32], rows: usize) -> Self {
+        const RUN: usize = 64;
+        let cols = from.len().checked_div(rows).unwrap_or(0);
+        let mut packed = Self { rows, cols, data: Aligned::of(room, rows * cols.next_multiple_of(PAD)) };
+        for tile in 0..cols.div_ceil(TILE) {
+            let (at, width) = packed.place(tile);
+            let to = &mut packed.data.get_mut()[at..at + rows * width];
+            let real = width.min(cols - tile * TILE);
+            to.par_chunks_mut(RUN * width).enumerate().for_each(|(run, to)| {
+                to.chunks_exact_mut(width).for_each(|to| to[real..].fill(0.0));
+                for (c, from) in from[tile * TILE * rows..].chunks_exact(rows).enumerate().take(width) {
+                    let from = &from[run * RUN..];
+                    to.iter_mut().skip(c).step_by(width).zip(from).for_each(|(to, v)| *to = *v);
+                }
+            });
         }
         packed
     }
@@ -518,6 +552,18 @@ mod tests {
                     let want: f64 = (0..n).map(|i| f64::from(x.row(i)[at / k]) * f64::from(w.row(i)[at % k])).sum();
                     assert!((o - 1.0 - 0.5 * want).abs() <= 1e-6 * want, "{n}×{d}×{k} at {at}: {o} {want}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_transpose_is_packed_as_the_matrix() {
+        for (rows, cols) in [(1, 1), (300, 3), (65, 130), (64, 64), (7, 80)] {
+            let m = positive(rows, cols, 4);
+            let (a, b) = (Packed::new(&m.data, cols), Packed::transposed(&m.transpose().data, rows));
+            assert_eq!((a.rows, a.cols), (b.rows, b.cols));
+            for tile in 0..cols.div_ceil(TILE) {
+                assert_eq!(a.tile(tile), b.tile(tile));
             }
         }
     }

@@ -6,7 +6,9 @@
 use crate::commands::choice::{Choice, typed, words};
 use crate::failure::Result;
 use mereo::source::Open;
-use mereo::{Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Vq, VqMetric};
+use mereo::{
+    Ae, AeActivation, AeDecay, AeInit, AeOptimizer, Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Vq, VqMetric,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -175,12 +177,101 @@ pub struct NmfFlags {
     pub seed: u64,
 }
 
+/// Flags of `mereo fit ae`.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "Autoencoder")]
+#[allow(clippy::struct_excessive_bools, reason = "as in the library")]
+pub struct AeFlags {
+    /// Number of atoms: units; more than columns are allowed.
+    #[arg(short, long, visible_alias = "atoms", value_name = "ATOMS", default_value_t = Ae::default().k)]
+    pub k: usize,
+    /// The function of the codes.
+    #[arg(long, value_parser = words::<AeActivation>(), default_value_t = Choice(Ae::default().activation))]
+    pub activation: Choice<AeActivation>,
+    /// The decoder is the encoder.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Ae::default().tied)]
+    pub tied: bool,
+    /// A bias in the encoder.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Ae::default().encoder_bias)]
+    pub encoder_bias: bool,
+    /// A bias in the decoder.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Ae::default().decoder_bias)]
+    pub decoder_bias: bool,
+    /// Divide what reaches a unit by the root of the number of columns, as theory does.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Ae::default().scaled)]
+    pub scaled: bool,
+    /// Learn in units in which rows have mean 0 and mean square 1; the model is in those of the data.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Ae::default().normalize)]
+    pub normalize: bool,
+    /// The first weights: the strongest directions of a sample of the rows (principal), or random.
+    #[arg(long, value_parser = words::<AeInit>(), default_value_t = Choice(Ae::default().init))]
+    pub init: Choice<AeInit>,
+    /// Penalty of the squares of the weights.
+    #[arg(long, value_name = "PENALTY", default_value_t = Ae::default().weight_decay)]
+    pub weight_decay: f64,
+    /// Penalty of the mean size of the codes.
+    #[arg(long, value_name = "PENALTY", default_value_t = Ae::default().l1)]
+    pub l1: f64,
+    /// Penalty of mean codes that differ from --rho, for --activation sigmoid.
+    #[arg(long, value_name = "PENALTY", default_value_t = Ae::default().kl)]
+    pub kl: f64,
+    /// The mean that --kl asks of every code.
+    #[arg(long, value_name = "MEAN", default_value_t = Ae::default().rho)]
+    pub rho: f64,
+    /// Keep the weights at 0 or above; without --decoder-bias atoms then only add, as those of NMF.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Ae::default().nonnegative)]
+    pub nonnegative: bool,
+    /// How weights follow their gradient.
+    #[arg(long, value_parser = words::<AeOptimizer>(), default_value_t = Choice(Ae::default().optimizer))]
+    pub optimizer: Choice<AeOptimizer>,
+    /// Share of the last step that is repeated, for --optimizer sgd.
+    #[arg(long, value_name = "SHARE", default_value_t = Ae::default().momentum)]
+    pub momentum: f64,
+    /// Length of a step [default: 1 over the number of columns, at most 0.02, for adam and adamw; 0.2 for sgd].
+    #[arg(long, value_name = "LENGTH")]
+    pub lr: Option<f64>,
+    /// How slowly the mean gradient of adam and adamw forgets.
+    #[arg(long, value_name = "SHARE", default_value_t = Ae::default().beta1)]
+    pub beta1: f64,
+    /// How slowly their mean squared gradient forgets.
+    #[arg(long, value_name = "SHARE", default_value_t = Ae::default().beta2)]
+    pub beta2: f64,
+    /// Rows between two steps.
+    #[arg(long, value_name = "ROWS", default_value_t = Ae::default().batch)]
+    pub batch: usize,
+    /// Passes over the data at most.
+    #[arg(long, value_name = "N", default_value_t = Ae::default().max_passes)]
+    pub max_passes: usize,
+    /// Stop when a pass changes the loss by no more than this share of it; 0 runs to --max-passes.
+    #[arg(long, value_name = "SHARE", default_value_t = Ae::default().tol)]
+    pub tol: f64,
+    /// Share of the steps over which their length rises.
+    #[arg(long, value_name = "SHARE", default_value_t = Ae::default().warmup)]
+    pub warmup: f64,
+    /// How the length of steps goes down after that.
+    #[arg(long, value_parser = words::<AeDecay>(), default_value_t = Choice(Ae::default().decay))]
+    pub decay: Choice<AeDecay>,
+    /// Passes in which rows that were held out may get no better before the fit stops, with the best model; 0 holds none out.
+    #[arg(long, value_name = "N", default_value_t = Ae::default().patience)]
+    pub patience: usize,
+    /// Share of the rows that is held out for --patience.
+    #[arg(long, value_name = "SHARE", default_value_t = Ae::default().validation)]
+    pub validation: f64,
+    /// Seed of all randomness; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = Ae::default().seed)]
+    pub seed: u64,
+}
+
 impl Flags for PcaFlags {
     type Method = Pca;
 }
 
 impl Flags for VqFlags {
     type Method = Vq;
+}
+
+impl Flags for AeFlags {
+    type Method = Ae;
 }
 
 impl Flags for NmfFlags {
@@ -236,5 +327,6 @@ mod tests {
         agree::<PcaFlags>("pca", &[]);
         agree::<VqFlags>("vq", &[]);
         agree::<NmfFlags>("nmf", &[]);
+        agree::<AeFlags>("ae", &[]);
     }
 }
