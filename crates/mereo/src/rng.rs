@@ -53,7 +53,7 @@ fn pairs(state: u64) -> [f64; 2 * LANES] {
     let mut radius = [0f32; LANES];
     for (r, a) in radius.iter_mut().zip(a) {
         // In (0, 1] by steps of 2⁻³⁰, so that there is a logarithm.
-        *r = (-2.0 * ln(((a >> 2) + 1) as i32 as f32 / (1 << 30) as f32)).sqrt();
+        *r = (-2.0 * ln(((a >> 2) + 1).cast_signed() as f32 / (1 << 30) as f32)).sqrt();
     }
     let (mut x, mut y) = ([0f32; LANES], [0f32; LANES]);
     for ((x, y), (b, r)) in x.iter_mut().zip(&mut y).zip(b.into_iter().zip(radius)) {
@@ -77,7 +77,7 @@ fn ln(x: f32) -> f32 {
     // Bits of √½, so that m lies in [√½, √2).
     const ROOT: u32 = 0x3f35_04f3;
     let bits = x.to_bits().wrapping_add(1f32.to_bits() - ROOT);
-    let exponent = ((bits >> 23) as i32 - 127) as f32;
+    let exponent = ((bits >> 23).cast_signed() - 127) as f32;
     let m = f32::from_bits((bits & ((1 << 23) - 1)) + ROOT);
     let s = (m - 1.0) / (m + 1.0);
     let t = s * s;

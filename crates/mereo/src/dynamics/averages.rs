@@ -122,11 +122,9 @@ impl Pair {
         // Where this unit is at its kink, the other one is Gaussian: of this mean and spread.
         let kink = |a: f64, b: f64, c: f64, e: f64| (e - q * b / a, (c - q * q / a).max(0.0).sqrt());
         let (mean, spread) = if self.same { (0.0, 0.0) } else { kink(a, b, c, e) };
-        let above = |mean: f64, spread: f64| match spread > 0.0 {
-            true => normal(mean / spread),
-            // A step at 0 of which one half counts.
-            false => 0.5 + 0.5 * mean.signum() * f64::from(u8::from(mean != 0.0)),
-        };
+        // Without a spread a step, at 0 of which one half counts.
+        let step = |mean: f64| if mean == 0.0 { 0.5 } else { f64::from(u8::from(mean > 0.0)) };
+        let above = |mean: f64, spread: f64| if spread > 0.0 { normal(mean / spread) } else { step(mean) };
         let ddg = density_here * (mean * above(mean, spread) + if spread > 0.0 { spread * density(mean / spread) } else { 0.0 });
         let dg = if self.same {
             e * dd + c * density_here

@@ -189,7 +189,7 @@ fn spiked(d: f64, spikes: usize, sines: bool, seed: u64) -> Result<Population> {
     }
     // What it refuses does not depend on the dimensions.
     Population::spiked(spikes.clamp(1, 64), spikes, false, seed)?;
-    let squares: Vec<f64> = (1..=spikes).map(|m| (2f64.powi(m as i32) + 1.0).powi(2)).collect();
+    let squares: Vec<f64> = (1..=spikes).map(|m| ((m as f64).exp2() + 1.0).powi(2)).collect();
     let all = 1.0 + squares.iter().sum::<f64>();
     Ok(Population::spectrum(d, &squares.iter().map(|s| s / all).collect::<Vec<_>>(), 1.0 / all, seed)?)
 }
