@@ -391,7 +391,7 @@ fn words_in_the_wrong_order() {
     p.ok("fit vq digits -k 2 -o m.mereo");
     let out = p.run("fit digits nmf -o x.mereo");
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.code() == Some(2) && said.contains("pca, vq and nmf, named before the data"), "{said}");
+    assert!(out.status.code() == Some(2) && said.contains("pca, vq, nmf and ae, named before the data"), "{said}");
     refused(
         &p,
         1,
