@@ -68,6 +68,22 @@ fn r11_faces_learn_like_gaussian_data() {
     holds(claims::r11(&x, size()));
 }
 
+/// On the images of the paper, where they are at hand: in `MEREO_TEST_DATA` or in `../shared/data` beside the repository.
+#[test]
+fn r11_grey_cifar_learns_like_gaussian_data() {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+    let folder = std::env::var_os("MEREO_TEST_DATA").map_or_else(|| beside.into(), std::path::PathBuf::from);
+    let path = folder.join("cifar10/grey_10000x1024_u8.npy");
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+        return;
+    }
+    let images = mereo::source::open(&path, &mereo::source::Open::default()).expect("open");
+    let x = mereo::fold::collect(images.source.as_ref()).expect("rows");
+    let some = x.view().slice(0, 3000).to_mat();
+    holds(claims::r11(&some, Size { images: 25_000, ..size() }));
+}
+
 #[test]
 fn a_hidden_direction_is_found_by_rectified_units_alone_at_a_larger_error() {
     let found = claims::hidden(size()).expect("runs");
