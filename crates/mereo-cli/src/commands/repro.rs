@@ -11,10 +11,11 @@ mod words;
 use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::load::Loaded;
-use crate::subject::{self, Opened};
+use crate::subject::{self, Opened, cells};
 use mereo::Mat;
 use mereo::mat::{DenseRows, Rows};
 use mereo::source::{self, Memory, Open};
+use mereo_report::Table;
 use std::path::{Path, PathBuf};
 
 /// Flags of `mereo repro`.
@@ -49,6 +50,18 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         What::LeeSeung(args) => lee_seung::run(args, global),
         What::Refinetti(args) => refinetti::run(args, global),
         What::Notes(args) => notes::run(args, global),
+    }
+}
+
+/// One line a claim: what it is called, what it says, the target, what was found, and whether it held.
+fn table<'a>(claims: impl Iterator<Item = (&'a str, &'a str, &'a str, &'a str, bool)>) -> Table {
+    Table {
+        header: cells(&["", "claim", "target", "found", "held"]),
+        rows: claims
+            .map(|(id, says, target, found, held)| cells(&[id, says, target, found, if held { "yes" } else { "NO" }]))
+            .collect(),
+        words: vec![1, 2, 3, 4],
+        ..Table::default()
     }
 }
 

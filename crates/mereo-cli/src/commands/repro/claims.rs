@@ -4,13 +4,11 @@ use super::variants::{Kind, Variant, Variants};
 use super::{Faces, embedded};
 use crate::failure::Result;
 use crate::methods::Runner;
-use crate::subject::cells;
 use mereo::compare::Entry;
 use mereo::fold::Pass;
 use mereo::nmf::NmfModel;
 use mereo::source::Memory;
 use mereo::{Mat, Model, Nmf, NmfInit, measure};
-use mereo_report::Table;
 use serde::Serialize;
 
 /// f32 products know an objective to about this share of it, so no rise below it can be told from rounding.
@@ -290,20 +288,6 @@ impl Told {
             format!("{stretched:.3} − {plain:.3} = {:.3}; the start makes {start:.3}", stretched - plain),
             stretched - plain > least && stretched - plain > start,
         );
-    }
-}
-
-/// One line a claim.
-pub fn table(claims: &[Claim]) -> Table {
-    let held = |c: &Claim| if c.held { "yes" } else { "NO" };
-    Table {
-        header: cells(&["", "claim", "target", "found", "held"]),
-        rows: claims
-            .iter()
-            .map(|c| vec![c.id.into(), c.says.into(), c.target.clone(), c.found.clone(), held(c).into()])
-            .collect(),
-        words: vec![1, 2, 3, 4],
-        ..Table::default()
     }
 }
 

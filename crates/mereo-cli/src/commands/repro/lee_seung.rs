@@ -2,7 +2,7 @@
 
 use super::claims::{self, Fits};
 use super::variants::{self, Kind, Variants};
-use super::{Faces, embedded, find, is, prepared, read, unit, verdict, words};
+use super::{Faces, embedded, find, is, prepared, read, table, unit, verdict, words};
 use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::methods::Runner;
@@ -201,7 +201,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         Section {
             title: "Claims".into(),
             note: "Target, found, held: one line each.".into(),
-            blocks: vec![Block::Table(claims::table(&claims))],
+            blocks: vec![Block::Table(table(claims.iter().map(|c| (c.id, c.says, &*c.target, &*c.found, c.held))))],
         },
         Section { title: "Figure 1".into(), note: String::new(), blocks: vec![Block::Comparison(Box::new(comparison))] },
         table_of_variants(&faces, &variants),

@@ -1,6 +1,6 @@
 //! Refinetti & Goldt 2022: the claims R1 to R11 on how shallow autoencoders learn, in the order of the paper's argument.
 
-use super::{embedded, find, is, read, verdict};
+use super::{embedded, find, is, read, table, verdict};
 use crate::args::Global;
 use crate::commands::dynamics::page;
 use crate::failure::{Failure, Result};
@@ -189,7 +189,7 @@ fn sections(all: &[Claim], hidden: &[Found]) -> Vec<Section> {
     let mut out = vec![Section {
         title: "Claims".into(),
         note: "Target, found, held: one line each.".into(),
-        blocks: vec![Block::Table(table(all))],
+        blocks: vec![Block::Table(table(all.iter().map(|c| (c.id, c.says, &*c.target, &*c.found, c.held))))],
     }];
     for part in PARTS {
         let mut blocks = Vec::new();
@@ -267,19 +267,5 @@ depends on u*. PCA, linear and sigmoidal units see u* alone; rectified units fin
             }),
             Block::Plots(vec![page::error_plot("Error on fresh samples", &[], &borrowed(&runs), &[])]),
         ],
-    }
-}
-
-/// One line a claim.
-fn table(claims: &[Claim]) -> Table {
-    let held = |c: &Claim| if c.held { "yes" } else { "NO" };
-    Table {
-        header: cells(&["", "claim", "target", "found", "held"]),
-        rows: claims
-            .iter()
-            .map(|c| vec![c.id.into(), c.says.into(), c.target.clone(), c.found.clone(), held(c).into()])
-            .collect(),
-        words: vec![1, 2, 3, 4],
-        ..Table::default()
     }
 }
