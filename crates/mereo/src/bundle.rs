@@ -11,6 +11,7 @@ use crate::model::{Codes, Model};
 use crate::nmf::NmfModel;
 use crate::pca::PcaModel;
 use crate::prepare::Pipeline;
+use crate::sae::SaeModel;
 use crate::store::Bag;
 use crate::vq::VqModel;
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,7 @@ pub fn load_model(method: &str, bag: &Bag) -> Result<Box<dyn Model>> {
         "vq" => Box::new(VqModel::load(bag)?),
         "nmf" => Box::new(NmfModel::load(bag)?),
         "ae" => Box::new(AeModel::load(bag)?),
+        "sae" => Box::new(SaeModel::load(bag)?),
         other => return Err(Error::data(format!("made by the method `{other}`, which this version does not know"))),
     })
 }

@@ -38,6 +38,7 @@ pub mod pca;
 pub mod prepare;
 pub mod rank;
 pub mod rng;
+pub mod sae;
 pub mod source;
 pub mod store;
 pub mod synth;
@@ -51,6 +52,7 @@ pub use model::{Codes, Model};
 pub use nmf::{Nmf, NmfInit, NmfLoss, NmfModel, NmfSolver};
 pub use pca::{Pca, PcaModel, PcaSolver};
 pub use prepare::{Pipeline, Recipe};
+pub use sae::{SaeGate, SaeModel};
 pub use vq::{Vq, VqMetric, VqModel};
 
 /// The example of the README, run with the others.
