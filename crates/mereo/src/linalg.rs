@@ -19,6 +19,7 @@ use rayon::prelude::*;
 
 mod gram;
 mod krylov;
+pub(crate) mod lanes;
 pub(crate) mod product;
 mod triangle;
 pub use gram::{Frame, add_gram, add_gram_times, mirror};
@@ -83,7 +84,7 @@ pub fn mul_tn(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, u
 
 /// [`mul_tn`] for many columns n; threads take strips of them of fixed width.
 pub fn mul_tn_wide(out: &mut [f32], a: &[f32], b: &[f32], (m, p, n): (usize, usize, usize), into: Into) {
-    const STRIP: usize = 256;
+    const STRIP: usize = 512;
     if m * n == 0 {
         return;
     }
@@ -215,9 +216,7 @@ pub fn fold_panels_of(into: &mut [f64], n: usize, step: usize, product: impl Fn(
 
 /// out += a · x
 pub fn axpy(out: &mut [f32], a: f32, x: &[f32]) {
-    for (o, &x) in out.iter_mut().zip(x) {
-        *o += a * x;
-    }
+    lanes::axpy(out, a, x);
 }
 
 /// Sum of products, in f64.

@@ -3,9 +3,9 @@
 use super::{Ae, AeState, Layout};
 use crate::fold::Stats;
 use crate::linalg::product::{self, Packed};
-use crate::linalg::{self, Frame, Into, mul_nn, mul_nt, mul_tn, mul_tn_wide};
+use crate::linalg::{self, Frame, Into, lanes, mul_nn, mul_nt, mul_tn, mul_tn_wide};
 use crate::mat::{DenseRows, Rows, SparseRows};
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -15,12 +15,18 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Spare(Mutex<Vec<Vec<f32>>>);
 
 impl Spare {
-    pub fn take(&self) -> Vec<f32> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    /// The smallest room for `len` numbers, of any value.
+    pub fn take(&self, len: usize) -> Vec<f32> {
+        let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = rooms.iter().enumerate().filter(|(_, room)| room.capacity() >= len).min_by_key(|(_, room)| room.capacity());
+        let mut room = fits.map(|(at, _)| at).map_or_else(Vec::new, |at| rooms.swap_remove(at));
+        drop(rooms);
+        room.resize(len, 0.0);
+        room
     }
     pub fn give(&self, room: Vec<f32>) {
         let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if rooms.len() < 4 {
+        if rooms.len() < 8 {
             rooms.push(room);
         }
     }
@@ -148,12 +154,19 @@ impl<'a> Ready<'a> {
         let Layout { k, d, .. } = state.layout;
         let (v, c) = (&state.params[state.layout.decoder()], &state.params[state.layout.c()]);
         let mut gram = vec![0f32; k * k];
+        let mut along = vec![0f32; k];
+        let room = state.spare.take(Packed::len(d, state.layout.weights() / d));
         // By strips of rows of V, each the same whoever takes it.
-        gram.par_chunks_mut(16 * k).zip(v.par_chunks(16 * d)).for_each(|(gram, rows)| {
-            mul_nt(gram, rows, v, (rows.len() / d, d, k), Into::Replace);
-        });
-        let along = if c.is_empty() { vec![0.0; k] } else { v.par_chunks(d).map(|v| linalg::dot(v, c) as f32).collect() };
-        let weights = Packed::transposed_in(state.spare.take(), &state.params[..state.layout.weights()], d);
+        let strips = gram.par_chunks_mut(16 * k).zip(along.par_chunks_mut(16)).zip(v.par_chunks(16 * d));
+        let products = || {
+            strips.for_each(|((gram, along), rows)| {
+                mul_nt(gram, rows, v, (rows.len() / d, d, k), Into::Replace);
+                if !c.is_empty() {
+                    along.iter_mut().zip(rows.chunks_exact(d)).for_each(|(to, v)| *to = lanes::dot(v, c));
+                }
+            });
+        };
+        let ((), weights) = rayon::join(products, || Packed::transposed_in(room, &state.params[..state.layout.weights()], d));
         Self { how, state, scale: how.scale(d), weights, gram, along, square: linalg::dot(c, c) }
     }
 
@@ -190,64 +203,72 @@ pub(super) fn observe(how: &Ae, state: &AeState, x: &Rows, into: &mut AeStats) {
     let ready = Ready::new(how, state);
     let q = Q::of(how, state.layout);
     for from in (0..x.rows()).step_by(PIECE) {
-        let y = framed(x.slice(from, x.rows().min(from + PIECE)), &state.frame, state.spare.take());
-        piece(&ready, q, &y, into);
-        if let Rows::Dense(DenseRows { data: Cow::Owned(room), .. }) = y {
-            state.spare.give(room);
-        }
+        piece(&ready, q, x.slice(from, x.rows().min(from + PIECE)), into);
     }
     state.spare.give(ready.weights.room());
 }
 
-fn piece(ready: &Ready, q: Q, y: &Rows, into: &mut AeStats) {
-    let (k, d, n, width) = (q.k, y.cols(), y.rows(), q.width());
+fn piece(ready: &Ready, q: Q, x: Rows, into: &mut AeStats) {
+    let (k, d, n, width) = (q.k, x.cols(), x.rows(), q.width());
+    let (frame, spare) = (&ready.state.frame, &ready.state.spare);
+    // Dense rows are moved into the frame by whoever then looks at them.
+    let moves = matches!(x, Rows::Dense(_)) && !frame.is_plain();
+    let mut room = if moves { spare.take(n * d) } else { Vec::new() };
+    let x = if moves { x } else { framed(x, frame) };
     let sign = ready.how.l1 as f32 * d as f32 / (2.0 * k as f32);
-    let (mut factors, mut codes) = (vec![0f32; n * width], vec![0f32; n * k]);
-    let panels =
-        factors.par_chunks_mut(PANEL * width).zip(codes.par_chunks_mut(PANEL * k)).enumerate().map(|(p, (factors, codes))| {
-            let y = y.slice(p * PANEL, p * PANEL + codes.len() / k);
-            // Σ|y − ŷ|² and so on, as in `small`, less the rows and Σhhᵀ.
-            let mut sums = vec![0f64; 2 + 2 * k + q.slopes_width()];
-            sums[1] = squares(&y);
-            sums[0] = sums[1];
-            ready.forward(&y, |i, z, h, slopes, gh| {
-                let (loss, vy) = ready.rebuilt(z, h, gh);
-                sums[0] += loss;
-                let row = &mut factors[i * width..(i + 1) * width];
-                codes[i * k..(i + 1) * k].copy_from_slice(h);
-                for j in 0..k {
-                    let pull = gh[j] + ready.along[j] - vy[j] + if h[j] == 0.0 { 0.0 } else { sign * h[j].signum() };
-                    let back = pull * slopes[j];
-                    if q.tied {
-                        row[j] = back - h[j];
-                    } else {
-                        (row[j], row[k + j]) = (back, -h[j]);
-                    }
-                    sums[2 + j] += f64::from(h[j]);
-                    sums[2 + k + j] += f64::from(back);
-                    if q.slopes {
-                        row[q.weights() + j] = slopes[j];
-                        sums[2 + 2 * k + j] += f64::from(slopes[j]);
-                    }
+    let (mut factors, mut codes) = (spare.take(n * width), spare.take(n * k));
+    let mut rooms: Vec<&mut [f32]> = room.chunks_mut(PANEL * d).collect();
+    rooms.resize_with(n.div_ceil(PANEL), Default::default);
+    let panels = factors.par_chunks_mut(PANEL * width).zip(codes.par_chunks_mut(PANEL * k)).zip(rooms).enumerate();
+    let panels = panels.map(|(p, ((factors, codes), room))| {
+        let mut y = x.slice(p * PANEL, p * PANEL + codes.len() / k);
+        if moves {
+            frame_into(room, y.values(), frame);
+            y = Rows::Dense(DenseRows { cols: d, data: Cow::Borrowed(room), weights: None });
+        }
+        // Σ|y − ŷ|² and so on, as in `small`, less the rows and Σhhᵀ.
+        let mut sums = vec![0f64; 2 + 2 * k + q.slopes_width()];
+        sums[1] = squares(&y);
+        sums[0] = sums[1];
+        ready.forward(&y, |i, z, h, slopes, gh| {
+            let (loss, vy) = ready.rebuilt(z, h, gh);
+            sums[0] += loss;
+            let row = &mut factors[i * width..(i + 1) * width];
+            codes[i * k..(i + 1) * k].copy_from_slice(h);
+            for j in 0..k {
+                let pull = gh[j] + ready.along[j] - vy[j] + if h[j] == 0.0 { 0.0 } else { sign * h[j].signum() };
+                let back = pull * slopes[j];
+                if q.tied {
+                    row[j] = back - h[j];
+                } else {
+                    (row[j], row[k + j]) = (back, -h[j]);
                 }
-                if q.ones {
-                    row[width - 1] = 1.0;
+                sums[2 + j] += f64::from(h[j]);
+                sums[2 + k + j] += f64::from(back);
+                if q.slopes {
+                    row[q.weights() + j] = slopes[j];
+                    sums[2 + 2 * k + j] += f64::from(slopes[j]);
                 }
-            });
-            sums
+            }
+            if q.ones {
+                row[width - 1] = 1.0;
+            }
         });
+        sums
+    });
     let panels: Vec<Vec<f64>> = panels.collect();
     into.small[0] += n as f64;
     for sums in &panels {
         into.small[1..].iter_mut().zip(sums).for_each(|(t, s)| *t += s);
     }
+    let y = if moves { Rows::Dense(DenseRows { cols: d, data: Cow::Borrowed(&room), weights: None }) } else { x };
     let mut gram = vec![0f32; k * k];
-    let mut out = ready.state.spare.take();
-    out.resize(width * d, 0.0);
-    rayon::join(|| turned(&mut out, &factors, y, width), || mul_tn(&mut gram, &codes, &codes, (k, n, k), Into::Replace));
+    let mut out = spare.take(width * d);
+    rayon::join(|| turned(&mut out, &factors, &y, width), || mul_tn(&mut gram, &codes, &codes, (k, n, k), Into::Replace));
     let at = into.small.len() - k * k;
     into.small[at..].iter_mut().zip(&gram).for_each(|(t, g)| *t += f64::from(*g));
     into.add(out);
+    [factors, codes, room].into_iter().filter(|room| !room.is_empty()).for_each(|room| spare.give(room));
 }
 
 /// out (width×d) = factorsᵀ·y with factors (n×width).
@@ -273,7 +294,7 @@ pub(super) fn loss(how: &Ae, state: &AeState, x: &Rows) -> f64 {
     let panels: Vec<f64> = (0..n.div_ceil(PANEL))
         .into_par_iter()
         .map(|p| {
-            let y = framed(x.slice(p * PANEL, n.min((p + 1) * PANEL)), &state.frame, Vec::new());
+            let y = framed(x.slice(p * PANEL, n.min((p + 1) * PANEL)), &state.frame);
             let mut sum = squares(&y) - 2.0 * times(&y, c);
             ready.forward(&y, |_, z, h, _, gh| sum += ready.rebuilt(z, h, gh).0);
             sum
@@ -295,42 +316,70 @@ fn times(y: &Rows, c: &[f32]) -> f64 {
 
 /// Σ of squares, in f64 over runs of f32 sums in lanes.
 fn squares(y: &Rows) -> f64 {
-    const LANES: usize = 16;
-    let run = |v: &[f32]| {
-        let mut sums = [0f32; LANES];
-        let (whole, rest) = v.as_chunks::<LANES>();
-        for v in whole {
-            for (s, v) in sums.iter_mut().zip(v) {
-                *s += v * v;
+    Arch::new().dispatch(Squares(y.values()))
+}
+
+struct Squares<'a>(&'a [f32]);
+
+impl WithSimd for Squares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> f64 {
+        const LANES: usize = 16;
+        let mut all = 0.0;
+        for run in self.0.chunks(1024) {
+            let mut sums = [0f32; LANES];
+            let (whole, rest) = run.as_chunks::<LANES>();
+            for v in whole {
+                for (s, v) in sums.iter_mut().zip(v) {
+                    *s += v * v;
+                }
             }
+            all += f64::from(sums.iter().sum::<f32>() + rest.iter().map(|v| v * v).sum::<f32>());
         }
-        f64::from(sums.iter().sum::<f32>() + rest.iter().map(|v| v * v).sum::<f32>())
-    };
-    Arch::new().dispatch(|| y.values().chunks(1024).map(run).sum())
+        all
+    }
 }
 
 /// Rows moved into a frame. Sparse ones are filled up where it shifts, which it does if the first rows were dense.
-pub(super) fn framed<'a>(x: Rows<'a>, frame: &Frame, mut spare: Vec<f32>) -> Rows<'a> {
+pub(super) fn framed<'a>(x: Rows<'a>, frame: &Frame) -> Rows<'a> {
     const RUN: usize = 64;
     let (shifts, factor, d) = (frame.shift.iter().any(|s| *s != 0.0), frame.factor, x.cols());
     match x {
-        x if !shifts && factor == 1.0 => x,
+        x if frame.is_plain() => x,
         Rows::Sparse(x) if !shifts => Rows::Sparse(SparseRows { values: x.values.iter().map(|v| v * factor).collect(), ..x }),
         x => {
             let whole = if matches!(x, Rows::Sparse(_)) { x.to_mat().data } else { Vec::new() };
             let from = if whole.is_empty() { x.values() } else { &whole };
-            spare.resize(from.len(), 0.0);
-            let mut data = spare;
-            data.par_chunks_mut(RUN * d).zip(from.par_chunks(RUN * d)).for_each(|(to, from)| {
-                Arch::new().dispatch(|| {
-                    for (to, from) in to.chunks_exact_mut(d).zip(from.chunks_exact(d)) {
-                        for ((y, x), m) in to.iter_mut().zip(from).zip(&frame.shift) {
-                            *y = (x - m) * factor;
-                        }
-                    }
-                });
-            });
+            let mut data = vec![0f32; from.len()];
+            data.par_chunks_mut(RUN * d).zip(from.par_chunks(RUN * d)).for_each(|(to, from)| frame_into(to, from, frame));
             Rows::Dense(DenseRows { cols: d, data: data.into(), weights: None })
+        }
+    }
+}
+
+/// to ← (from − shift)·factor, row by row.
+fn frame_into(to: &mut [f32], from: &[f32], frame: &Frame) {
+    Arch::new().dispatch(Framing { to, from, frame });
+}
+
+struct Framing<'a> {
+    to: &'a mut [f32],
+    from: &'a [f32],
+    frame: &'a Frame,
+}
+
+impl WithSimd for Framing<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Frame { shift, factor } = self.frame;
+        for (to, from) in self.to.chunks_exact_mut(shift.len()).zip(self.from.chunks_exact(shift.len())) {
+            for ((y, x), m) in to.iter_mut().zip(from).zip(shift) {
+                *y = (x - m) * factor;
+            }
         }
     }
 }
@@ -340,7 +389,7 @@ pub(super) fn moments(sample: &Rows, frame: &Frame) -> (Vec<f64>, f64) {
     let (n, d) = (sample.rows(), sample.cols());
     let (mut mean, mut square) = (vec![0f64; d], 0.0);
     for from in (0..n).step_by(PIECE) {
-        let y = framed(sample.slice(from, n.min(from + PIECE)), frame, Vec::new());
+        let y = framed(sample.slice(from, n.min(from + PIECE)), frame);
         match &y {
             Rows::Dense(y) => y.data.chunks_exact(d).for_each(|y| mean.iter_mut().zip(y).for_each(|(m, v)| *m += f64::from(*v))),
             Rows::Sparse(y) => linalg::add_columns_sparse(&mut mean, y),

@@ -28,7 +28,7 @@ pub(super) fn start(how: &Ae, layout: Layout, sample: &Rows, frame: &Frame, mean
     }
     params[layout.c()].iter_mut().zip(mean).for_each(|(c, m)| *c = *m as f32);
     if how.init == AeInit::Principal && !how.nonnegative {
-        principal(how, layout, &gradient::framed(sample.slice(0, sample.rows()), frame, Vec::new()), &mut params, &mut r)?;
+        principal(how, layout, &gradient::framed(sample.slice(0, sample.rows()), frame), &mut params, &mut r)?;
     }
     Ok(params)
 }

@@ -3,12 +3,15 @@
 use super::gradient::{AeStats, Q};
 use super::{Ae, AeDecay, AeOptimizer, AeState, CEILING, WORSE};
 use crate::fold::Progress;
-use crate::linalg::{Into, mul_tn_wide};
-use pulp::Arch;
+use crate::linalg::{self, Into, mul_nn};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Numbers that a thread takes at once.
 const RUN: usize = 1 << 14;
+/// Columns, and rows, that a thread takes of what is not formed by the rows of a batch.
+const STRIP: usize = 256;
+const STRIP_ROWS: usize = 16;
 /// Keeps the steps of `adam` finite.
 const EPSILON: f32 = 1e-8;
 /// Mean codes are not let closer to 0 and 1 for `kl`.
@@ -16,7 +19,7 @@ const EDGE: f64 = 1e-6;
 
 /// One step; at the end of a pass its loss is that of the pass.
 pub(super) fn update(how: &Ae, state: &mut AeState, mut stats: AeStats) -> Progress {
-    let (gradient, squares) = gradient(how, state, &mut stats);
+    let Gradient { of: gradient, unit, squares } = gradient(how, state, &mut stats);
     let layout = state.layout;
     let (k, d) = (layout.k, layout.d);
     let rows = stats.small[0];
@@ -32,7 +35,7 @@ pub(super) fn update(how: &Ae, state: &mut AeState, mut stats: AeStats) -> Progr
         state.pass[2 + j] += stats.small[3 + j];
         state.pass[2 + k + j] += gram[j * k + j];
     }
-    follow(how, state, &gradient);
+    follow(how, state, &gradient, unit);
     state.spare.give(gradient);
     let seen = state.pass[0];
     let loss = state.pass[1] / (seen * d as f64) / f64::from(state.frame.factor).powi(2);
@@ -45,56 +48,91 @@ pub(super) fn update(how: &Ae, state: &mut AeState, mut stats: AeStats) -> Progr
     Progress { loss, ..Progress::default() }
 }
 
-/// The gradient of every parameter, all but that of the weights' own squares, and Σ|y − ŷ|².
-pub(super) fn gradient(how: &Ae, state: &AeState, stats: &mut AeStats) -> (Vec<f32>, f64) {
+/// What a batch says of every parameter.
+pub(super) struct Gradient {
+    /// The gradient over `unit`, all but that of the weights' own squares.
+    pub of: Vec<f32>,
+    /// What all of it is to be multiplied by.
+    pub unit: f32,
+    /// Σ|y − ŷ|².
+    pub squares: f64,
+}
+
+/// The gradient of the mean of (y − ŷ)² and of the penalties.
+pub(super) fn gradient(how: &Ae, state: &AeState, stats: &mut AeStats) -> Gradient {
     let layout = state.layout;
     let (k, d, q) = (layout.k, layout.d, Q::of(how, layout));
-    let mut product = stats.product();
+    let mut out = stats.product();
     let small = &stats.small;
     let rows = small[0];
     let (codes, back) = (&small[3..3 + k], &small[3 + k..3 + 2 * k]);
     let gram: Vec<f32> = small[small.len() - k * k..].iter().map(|v| *v as f32).collect();
     let (v, c) = (&state.params[layout.decoder()], &state.params[layout.c()]);
-    // Σ h rᵀ = (Σhhᵀ) V + (Σh) cᵀ − Σ h yᵀ
-    mul_tn_wide(&mut product[layout.decoder()], &gram, v, (k, k, d), Into::Add);
-    if !c.is_empty() {
-        product[layout.decoder()].par_chunks_mut(d).zip(codes).for_each(|(to, h)| {
-            let h = *h as f32;
-            to.iter_mut().zip(c).for_each(|(to, c)| *to += h * c);
-        });
-    }
-    // Of the mean of (y − ŷ)², by what was summed.
     let unit = 2.0 / (rows * d as f64);
     let mut pull = vec![0f64; k];
     if q.slopes() {
         for (pull, h) in pull.iter_mut().zip(codes) {
             let mean = (h / rows).clamp(EDGE, 1.0 - EDGE);
-            *pull = how.kl * (-how.rho / mean + (1.0 - how.rho) / (1.0 - mean)) / rows;
+            *pull = how.kl * (-how.rho / mean + (1.0 - how.rho) / (1.0 - mean)) / rows / unit;
         }
-        let (weights, rest) = product.split_at_mut(layout.weights());
+        let (weights, rest) = out.split_at_mut(layout.weights());
         weights.par_chunks_mut(d).zip(rest.par_chunks(d)).take(k).zip(&pull).for_each(|((to, slopes), pull)| {
-            let pull = (pull / unit) as f32;
-            to.iter_mut().zip(slopes).for_each(|(to, s)| *to += pull * s);
+            linalg::axpy(to, *pull as f32, slopes);
         });
     }
-    let mut out = product;
-    let sums = if c.is_empty() { Vec::new() } else { out[(q.width() - 1) * d..q.width() * d].to_vec() };
+    // What reaches c comes first: its place is behind the weights, where the sums over rows are.
+    let mut squares = small[1];
+    let mut of_c = vec![0f32; c.len()];
+    if !c.is_empty() {
+        let sums = &out[(q.width() - 1) * d..q.width() * d];
+        squares -= 2.0 * c.iter().zip(sums).map(|(c, y)| f64::from(*c) * f64::from(*y)).sum::<f64>();
+        of_c.par_chunks_mut(STRIP).zip(c.par_chunks(STRIP)).zip(sums.par_chunks(STRIP)).enumerate().for_each(
+            |(s, ((to, c), y))| {
+                let mut ahead: Vec<f64> = c.iter().zip(y).map(|(c, y)| rows * f64::from(*c) - f64::from(*y)).collect();
+                Arch::new().dispatch(Ahead { to: &mut ahead, v: &v[s * STRIP..], d, codes });
+                to.iter_mut().zip(&ahead).for_each(|(to, a)| *to = *a as f32);
+            },
+        );
+    }
+    // Σ h rᵀ = (Σhhᵀ) V + (Σh) cᵀ − Σ h yᵀ
+    let decoder = out[layout.decoder()]
+        .par_chunks_mut(STRIP_ROWS * d)
+        .zip(gram.par_chunks(STRIP_ROWS * k))
+        .zip(codes.par_chunks(STRIP_ROWS));
+    decoder.for_each(|((out, gram), codes)| {
+        mul_nn(out, gram, v, (codes.len(), k, d), Into::Add);
+        if !c.is_empty() {
+            out.chunks_exact_mut(d).zip(codes).for_each(|(out, h)| linalg::axpy(out, *h as f32, c));
+        }
+    });
     out.truncate(layout.weights());
-    out.par_chunks_mut(RUN).for_each(|out| out.iter_mut().for_each(|g| *g *= unit as f32));
     if layout.encoder_bias {
         let slopes = if q.slopes() { &small[3 + 2 * k..3 + 3 * k] } else { &small[..0] };
-        out.extend((0..k).map(|j| (unit * back[j] + pull[j] * slopes.get(j).copied().unwrap_or(0.0)) as f32));
+        out.extend((0..k).map(|j| (back[j] + pull[j] * slopes.get(j).copied().unwrap_or(0.0)) as f32));
     }
-    let mut squares = small[1];
-    if !c.is_empty() {
-        let mut ahead: Vec<f64> = c.iter().zip(&sums).map(|(c, y)| rows * f64::from(*c) - f64::from(*y)).collect();
-        for (v, h) in v.chunks_exact(d).zip(codes) {
-            ahead.iter_mut().zip(v).for_each(|(a, v)| *a += h * f64::from(*v));
+    out.extend_from_slice(&of_c);
+    Gradient { of: out, unit: unit as f32, squares }
+}
+
+/// to ← to + Σⱼ hⱼ · row j of `v`, for the first columns of rows of `d`.
+struct Ahead<'a> {
+    to: &'a mut [f64],
+    v: &'a [f32],
+    d: usize,
+    codes: &'a [f64],
+}
+
+impl WithSimd for Ahead<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (v, h) in self.v.chunks(self.d).zip(self.codes) {
+            for (to, v) in self.to.iter_mut().zip(v) {
+                *to += h * f64::from(*v);
+            }
         }
-        out.extend(ahead.iter().map(|a| (unit * a) as f32));
-        squares -= 2.0 * c.iter().zip(&sums).map(|(c, y)| f64::from(*c) * f64::from(*y)).sum::<f64>();
     }
-    (out, squares)
 }
 
 /// The length of step `t` of `all`, from 0, as a share of `lr`.
@@ -112,51 +150,98 @@ pub(super) fn pace(how: &Ae, t: u64, all: u64) -> f64 {
     }
 }
 
-/// Moves every parameter along its gradient.
-fn follow(how: &Ae, state: &mut AeState, gradient: &[f32]) {
+/// Moves every parameter along its gradient, which is `unit` times what is given.
+fn follow(how: &Ae, state: &mut AeState, gradient: &[f32], unit: f32) {
     let all = (state.rows.div_ceil(how.batch) as u64).saturating_mul(how.max_passes as u64);
     let lr = how.rate(state.layout.d) * pace(how, state.steps, all);
     state.steps += 1;
+    let t = state.steps.min(i32::MAX as u64) as i32;
     let weights = state.layout.weights();
+    let coupled = how.optimizer != AeOptimizer::Adamw;
+    let rule = |decay: f64, floor: f32| Rule {
+        unit,
+        decay: if coupled { decay as f32 } else { 0.0 },
+        shrink: if coupled { 1.0 } else { (1.0 - lr * decay) as f32 },
+        floor,
+        betas: [how.beta1 as f32, how.beta2 as f32],
+        step: (lr / (1.0 - how.beta1.powi(t))) as f32,
+        root: (1.0 / (1.0 - how.beta2.powi(t)).sqrt()) as f32,
+        lr: lr as f32,
+        momentum: how.momentum as f32,
+    };
+    let (of_weights, of_biases) =
+        (rule(how.weight_decay, if how.nonnegative { 0.0 } else { f32::NEG_INFINITY }), rule(0.0, f32::NEG_INFINITY));
     let ((p, bias), (m, of_bias), (g, for_bias)) =
         (state.params.split_at_mut(weights), state.first.split_at_mut(weights), gradient.split_at(weights));
-    let floor = if how.nonnegative { 0.0 } else { f32::NEG_INFINITY };
     if how.optimizer == AeOptimizer::Sgd {
-        let (lr, momentum) = (lr as f32, how.momentum as f32);
-        let go = |p: &mut [f32], u: &mut [f32], g: &[f32], decay: f32, floor: f32| {
-            p.par_chunks_mut(RUN).zip(u.par_chunks_mut(RUN)).zip(g.par_chunks(RUN)).for_each(|((p, u), g)| {
-                Arch::new().dispatch(|| {
-                    for ((p, u), g) in p.iter_mut().zip(&mut *u).zip(g) {
-                        *u = momentum * *u + (g + decay * *p);
-                        *p = (*p - lr * *u).max(floor);
-                    }
-                });
-            });
-        };
-        go(p, m, g, how.weight_decay as f32, floor);
-        go(bias, of_bias, for_bias, 0.0, f32::NEG_INFINITY);
+        p.par_chunks_mut(RUN).zip(m.par_chunks_mut(RUN)).zip(g.par_chunks(RUN)).for_each(|((p, u), g)| {
+            Arch::new().dispatch(Sgd { p, u, g, rule: &of_weights });
+        });
+        Arch::new().dispatch(Sgd { p: bias, u: of_bias, g: for_bias, rule: &of_biases });
         return;
     }
-    let coupled = how.optimizer == AeOptimizer::Adam;
-    let t = state.steps.min(i32::MAX as u64) as i32;
-    let step = (lr / (1.0 - how.beta1.powi(t))) as f32;
-    let root = (1.0 / (1.0 - how.beta2.powi(t)).sqrt()) as f32;
-    let (b1, b2, lr) = (how.beta1 as f32, how.beta2 as f32, lr as f32);
-    let go = |p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], decay: f32, floor: f32| {
-        let moments = m.par_chunks_mut(RUN).zip(v.par_chunks_mut(RUN));
-        p.par_chunks_mut(RUN).zip(moments).zip(g.par_chunks(RUN)).for_each(|((p, (m, v)), g)| {
-            let (shrink, decay) = if coupled { (1.0, decay) } else { (1.0 - lr * decay, 0.0) };
-            Arch::new().dispatch(|| {
-                for (((p, m), v), g) in p.iter_mut().zip(&mut *m).zip(&mut *v).zip(g) {
-                    let g = g + decay * *p;
-                    *m = b1 * *m + (1.0 - b1) * g;
-                    *v = b2 * *v + (1.0 - b2) * g * g;
-                    *p = (shrink * *p - step * *m / (v.sqrt() * root + EPSILON)).max(floor);
-                }
-            });
-        });
-    };
     let (v, of_bias_squares) = state.second.split_at_mut(weights);
-    go(p, m, v, g, how.weight_decay as f32, floor);
-    go(bias, of_bias, of_bias_squares, for_bias, 0.0, f32::NEG_INFINITY);
+    let moments = m.par_chunks_mut(RUN).zip(v.par_chunks_mut(RUN));
+    p.par_chunks_mut(RUN).zip(moments).zip(g.par_chunks(RUN)).for_each(|((p, (m, v)), g)| {
+        Arch::new().dispatch(Adam { p, m, v, g, rule: &of_weights });
+    });
+    Arch::new().dispatch(Adam { p: bias, m: of_bias, v: of_bias_squares, g: for_bias, rule: &of_biases });
+}
+
+/// The numbers of a step.
+struct Rule {
+    unit: f32,
+    /// Of the weights' own squares: added to the gradient, or what is left of a weight.
+    decay: f32,
+    shrink: f32,
+    floor: f32,
+    betas: [f32; 2],
+    /// lr over what the mean gradient still lacks, and one over the root of what the squares lack.
+    step: f32,
+    root: f32,
+    lr: f32,
+    momentum: f32,
+}
+
+struct Sgd<'a> {
+    p: &'a mut [f32],
+    u: &'a mut [f32],
+    g: &'a [f32],
+    rule: &'a Rule,
+}
+
+impl WithSimd for Sgd<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Rule { unit, decay, floor, lr, momentum, .. } = *self.rule;
+        for ((p, u), g) in self.p.iter_mut().zip(self.u).zip(self.g) {
+            *u = momentum * *u + (g * unit + decay * *p);
+            *p = (*p - lr * *u).max(floor);
+        }
+    }
+}
+
+struct Adam<'a> {
+    p: &'a mut [f32],
+    m: &'a mut [f32],
+    v: &'a mut [f32],
+    g: &'a [f32],
+    rule: &'a Rule,
+}
+
+impl WithSimd for Adam<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Rule { unit, decay, shrink, floor, betas: [b1, b2], step, root, .. } = *self.rule;
+        for (((p, m), v), g) in self.p.iter_mut().zip(self.m).zip(self.v).zip(self.g) {
+            let g = g * unit + decay * *p;
+            *m = b1 * *m + (1.0 - b1) * g;
+            *v = b2 * *v + (1.0 - b2) * g * g;
+            *p = (shrink * *p - step * *m / (v.sqrt() * root + EPSILON)).max(floor);
+        }
+    }
 }

@@ -138,6 +138,12 @@ fn state(how: &Ae, x: &Mat) -> AeState {
     state
 }
 
+/// The gradient, and Σ|y − ŷ|².
+fn gradient_of(how: &Ae, state: &AeState, stats: &mut AeStats) -> (Vec<f32>, f64) {
+    let step::Gradient { of, unit, squares } = step::gradient(how, state, stats);
+    (of.iter().map(|g| g * unit).collect(), squares)
+}
+
 #[test]
 fn gradients_are_those_of_differences_for_every_mixture() {
     let x = random(6, 5, 1);
@@ -157,7 +163,7 @@ fn gradients_are_those_of_differences_for_every_mixture() {
         }
         let mut stats = AeStats::zero(&how, &state);
         gradient::observe(&how, &state, &x.view(), &mut stats);
-        let (fast, squares) = step::gradient(&how, &state, &mut stats);
+        let (fast, squares) = gradient_of(&how, &state, &mut stats);
         let size = want.iter().fold(0f64, |m, v| m.max(v.abs()));
         for (i, (fast, want)) in fast.iter().zip(&want).enumerate() {
             assert!((f64::from(*fast) - want).abs() < 3e-6 * size, "{how:?}: parameter {i}: {fast} and {want}");
@@ -217,7 +223,7 @@ fn rows_may_come_in_pieces_dense_or_sparse() {
             if widen {
                 crate::fold::Stats::parts(&mut stats);
             }
-            step::gradient(&how, &state, &mut stats)
+            gradient_of(&how, &state, &mut stats)
         };
         let (want, loss) = of(&[x.view()], false);
         let size = want.iter().fold(0f32, |m, v| m.max(v.abs()));
@@ -247,7 +253,7 @@ fn one_piece_is_the_same_to_the_bit_where_it_is_widened() {
         if widen {
             crate::fold::Stats::parts(&mut stats);
         }
-        step::gradient(&how, &state, &mut stats)
+        gradient_of(&how, &state, &mut stats)
     };
     assert_eq!(of(false), of(true));
 }

@@ -32,6 +32,10 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Whether it leaves rows as they are.
+    pub fn is_plain(&self) -> bool {
+        self.factor == 1.0 && self.shift.iter().all(|s| *s == 0.0)
+    }
     /// The frame of a sample: its mean if `center`, and the power of two that brings its root mean square close to 1. Sparse rows
     /// are not shifted: they would not stay sparse.
     pub fn of(sample: &Rows, center: bool) -> Self {

@@ -73,6 +73,11 @@ impl Packed {
         Self::transposed_in(Vec::new(), from, rows)
     }
 
+    /// Numbers that room for rows × cols needs.
+    pub fn len(rows: usize, cols: usize) -> usize {
+        rows * cols.next_multiple_of(PAD) + PAD
+    }
+
     /// The room of the numbers, for the next one.
     pub fn room(self) -> Vec<f32> {
         self.data.data
