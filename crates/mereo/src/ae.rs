@@ -60,6 +60,7 @@ use crate::error::{Error, Result};
 use crate::fold::{Early, Method, Plan, Progress, Shape, State};
 use crate::linalg::Frame;
 use crate::mat::Rows;
+use crate::spare::Spare;
 use crate::store::Bag;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -263,7 +264,7 @@ pub struct AeState {
     codes: Vec<f64>,
     /// Whether a batch of this pass was beyond all hope.
     lost: bool,
-    spare: gradient::Spare,
+    spare: Spare,
 }
 
 impl State for AeState {
@@ -299,7 +300,7 @@ impl State for AeState {
             pass: bag.f64("pass")?,
             codes: bag.f64("codes")?,
             lost: bag.get("lost")?,
-            spare: gradient::Spare::default(),
+            spare: Spare::default(),
         };
         let len = layout.c().end;
         if state.params.len() != len || state.first.len() != len || ![0, len].contains(&state.second.len()) {
@@ -440,7 +441,7 @@ impl Method for Ae {
             pass: vec![0.0; 2 + 2 * k],
             codes: Vec::new(),
             lost: false,
-            spare: gradient::Spare::default(),
+            spare: Spare::default(),
         })
     }
 

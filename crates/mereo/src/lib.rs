@@ -40,6 +40,7 @@ pub mod rank;
 pub mod rng;
 pub mod sae;
 pub mod source;
+mod spare;
 pub mod store;
 pub mod synth;
 pub mod vq;
@@ -52,7 +53,7 @@ pub use model::{Codes, Model};
 pub use nmf::{Nmf, NmfInit, NmfLoss, NmfModel, NmfSolver};
 pub use pca::{Pca, PcaModel, PcaSolver};
 pub use prepare::{Pipeline, Recipe};
-pub use sae::{SaeGate, SaeModel};
+pub use sae::{Sae, SaeArchitecture, SaeAux, SaeBias, SaeDecay, SaeGate, SaeInit, SaeModel, SaeOptimizer};
 pub use vq::{Vq, VqMetric, VqModel};
 
 /// The example of the README, run with the others.

@@ -6,6 +6,8 @@
 //! | [`parts`] | local non-negative parts, few a row | NMF |
 //! | [`clusters`] | centres with a cloud around each | VQ |
 //! | [`spiked`] | a few strong directions in white noise | PCA |
+//! | [`dictionary`] | many more directions than columns, few a row | SAE |
+//! | [`hierarchy`] | the same, of which some imply others | SAE, feature families |
 //!
 //! Randomness is that of [`rng`] with the row as its counter: the same arguments give the same numbers everywhere,
 //! and in `parts` and `spiked` the first rows do not depend on how many follow.
@@ -212,6 +214,86 @@ pub fn spiked(n: usize, d: usize, spikes: usize, seed: u64) -> Result<Synth> {
     }
     let data = rows_of(&codes, &atoms, seed, 1.0 / scale, |v| v);
     Ok(Synth { data, atoms, codes: Some(codes), labels: None, image: None })
+}
+
+/// n rows of d columns that each add up `alive` of k random directions of length 1, k > d as a rule: weights are uniform between ½ and 1½, and there
+/// is noise of length .05 on a row.
+///
+/// Every direction is alive equally often. Atoms are the directions (k × d), codes their weights.
+///
+/// # Errors
+/// A count of 0; more directions alive than there are.
+pub fn dictionary(n: usize, d: usize, k: usize, alive: usize, seed: u64) -> Result<Synth> {
+    check("dictionary", &[("rows", n), ("columns", d), ("atoms", k), ("atoms alive", alive)], n, d.max(k))?;
+    if alive > k {
+        return Err(Error::parameter(format!("{alive} atoms can't be alive of {k}; ask for {k} at most")));
+    }
+    let atoms = directions(k, d, seed);
+    let mut codes = Mat::zeros(n, k);
+    for i in 0..n {
+        let mut r = rng(seed, SYNTH, i as u64);
+        for a in r.choose(k, alive) {
+            codes.row_mut(i)[a] = (0.5 + r.uniform()) as f32;
+        }
+    }
+    let data = rows_of(&codes, &atoms, seed, 0.05 / (d as f64).sqrt(), |v| v);
+    Ok(Synth { data, atoms, codes: Some(codes), labels: None, image: None })
+}
+
+/// n rows of d columns of length 1 from a tree of concepts: `parents` directions with `children` each. A row has up to three children,
+/// the one in place p of a random order with probability ∝ 1/√p, and the parent of each with probability .9; weights are uniform between ½ and 1½, and
+/// there is noise of length .1.
+///
+/// Few concepts are common and many are rare, as in embeddings of texts. Atoms are the parents, then the children of the first, of the second, and
+/// so on; codes their weights on a row, of the row's length before it was brought to 1. `labels` is empty.
+///
+/// # Errors
+/// A count of 0.
+pub fn hierarchy(n: usize, d: usize, parents: usize, children: usize, seed: u64) -> Result<Synth> {
+    let k = parents.saturating_add(parents.saturating_mul(children));
+    check("hierarchy", &[("rows", n), ("columns", d), ("parents", parents), ("children", children)], n, d.max(k))?;
+    let atoms = directions(k, d, seed);
+    let leaves = parents * children;
+    // In random order, so that every parent has common children and rare ones.
+    let mut order: Vec<usize> = (0..leaves).collect();
+    atom_rng(seed, k).shuffle(&mut order);
+    let mut total = 0.0;
+    let sums: Vec<f64> = (1..=leaves)
+        .map(|place| {
+            total += 1.0 / (place as f64).sqrt();
+            total
+        })
+        .collect();
+    let mut codes = Mat::zeros(n, k);
+    for i in 0..n {
+        let mut r = rng(seed, SYNTH, i as u64);
+        for _ in 0..3 {
+            let leaf = order[sums.partition_point(|s| *s < r.uniform() * total).min(leaves - 1)];
+            codes.row_mut(i)[parents + leaf] = (0.5 + r.uniform()) as f32;
+            if r.uniform() < 0.9 {
+                codes.row_mut(i)[leaf / children] = (0.5 + r.uniform()) as f32;
+            }
+        }
+    }
+    let mut data = rows_of(&codes, &atoms, seed, 0.1 / (d as f64).sqrt(), |v| v);
+    data.data.par_chunks_mut(d).for_each(|x| {
+        let length = x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt() as f32;
+        x.iter_mut().for_each(|v| *v /= length);
+    });
+    Ok(Synth { data, atoms, codes: Some(codes), labels: None, image: None })
+}
+
+/// Random directions of length 1 (k × d).
+fn directions(k: usize, d: usize, seed: u64) -> Mat {
+    let mut atoms = Mat::zeros(k, d);
+    for a in 0..k {
+        let mut r = atom_rng(seed, a);
+        let row = atoms.row_mut(a);
+        row.iter_mut().for_each(|v| *v = r.normal() as f32);
+        let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt() as f32;
+        row.iter_mut().for_each(|v| *v /= length);
+    }
+    atoms
 }
 
 #[cfg(test)]

@@ -1,38 +1,38 @@
-//! Loops over f32 in lanes of a fixed number, without fused operations, so that a sum has the same bits whatever the machine. They are inlined into whoever calls
-//! them and compiled for its vectors: call them from within a [`pulp::WithSimd`], or by [`dot`] and [`axpy`] for one pair of slices.
+//! Loops over f32 in the registers of the machine, inlined into whoever calls them from within a [`pulp::WithSimd`]; [`dot`] and [`axpy`]
+//! dispatch for one pair of slices. A sum has one order on one machine.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Sums in flight.
-const LANES: usize = 32;
-
 /// a·b, inlined.
 #[inline(always)]
-pub(crate) fn dot_in(a: &[f32], b: &[f32]) -> f32 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0f32; LANES];
+pub(crate) fn dot_in<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let len = a.len().min(b.len());
+    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(&a[..len]), S::as_simd_f32s(&b[..len]));
+    let ((a, a_last), (b, b_last)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [simd.splat_f32s(0.0); 4];
     for (a, b) in a.iter().zip(b) {
-        for ((s, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *s += a * b;
+        for i in 0..4 {
+            sums[i] = simd.mul_add_e_f32s(a[i], b[i], sums[i]);
         }
     }
-    for ((s, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
-        *s += a * b;
+    for (a, b) in a_last.iter().zip(b_last) {
+        sums[0] = simd.mul_add_e_f32s(*a, *b, sums[0]);
     }
-    let mut width = LANES;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            sums[i] += sums[i + width];
-        }
-    }
-    sums[0]
+    let (even, odd) = (simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>();
+    simd.reduce_sum_f32s(simd.add_f32s(even, odd)) + rest
 }
 
 /// to ← to + a·from, inlined.
 #[inline(always)]
-pub(crate) fn axpy_in(to: &mut [f32], a: f32, from: &[f32]) {
+pub(crate) fn axpy_in<S: Simd>(simd: S, to: &mut [f32], a: f32, from: &[f32]) {
+    let len = to.len().min(from.len());
+    let ((to, to_rest), (from, from_rest)) = (S::as_mut_simd_f32s(&mut to[..len]), S::as_simd_f32s(&from[..len]));
+    let by = simd.splat_f32s(a);
     for (to, from) in to.iter_mut().zip(from) {
+        *to = simd.mul_add_e_f32s(by, *from, *to);
+    }
+    for (to, from) in to_rest.iter_mut().zip(from_rest) {
         *to += a * from;
     }
 }
@@ -43,8 +43,8 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     impl WithSimd for Dot<'_> {
         type Output = f32;
         #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) -> f32 {
-            dot_in(self.0, self.1)
+        fn with_simd<S: Simd>(self, simd: S) -> f32 {
+            dot_in(simd, self.0, self.1)
         }
     }
     Arch::new().dispatch(Dot(a, b))
@@ -56,8 +56,8 @@ pub(crate) fn axpy(to: &mut [f32], a: f32, from: &[f32]) {
     impl WithSimd for Axpy<'_> {
         type Output = ();
         #[inline(always)]
-        fn with_simd<S: Simd>(self, _: S) {
-            axpy_in(self.0, self.1, self.2);
+        fn with_simd<S: Simd>(self, simd: S) {
+            axpy_in(simd, self.0, self.1, self.2);
         }
     }
     Arch::new().dispatch(Axpy(to, a, from));
