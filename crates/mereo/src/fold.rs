@@ -25,10 +25,10 @@ use crate::model::Model;
 use crate::rng::rng;
 use crate::source::{self, Source};
 use crate::store::Bag;
-use checkpoint::{resume, save};
+use checkpoint::{Place, resume, save};
 use early::{Held, Peak, split};
 use order::Order;
-use pass::{Share, Span, spans};
+use pass::{Between, Share, Span, spans};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
@@ -237,7 +237,8 @@ pub struct Options<'a> {
     pub memory: Option<u64>,
     /// Called after every pass.
     pub watch: Option<Watch<'a>>,
-    /// Once true, the fit ends at the next block with the model of the last whole pass.
+    /// Once true, the fit ends at the next block with the model of the last whole pass; of passes that shuffle, after the next batch with the
+    /// model so far.
     pub cancel: Option<&'a AtomicBool>,
     /// Where and how often to write checkpoints.
     pub checkpoint: Option<Checkpoint>,
@@ -286,6 +287,8 @@ pub fn fit<M: Method>(method: &M, source: &dyn Source, options: Options) -> Resu
 struct Run<S> {
     restart: usize,
     state: S,
+    /// Batches of the present pass that have changed the state: of one that shuffles, which may be left half-way.
+    batches: u64,
     /// The method said that nothing is left to learn.
     done: bool,
     curve: Vec<Pass>,
@@ -310,6 +313,30 @@ struct Best<S> {
 }
 
 impl<S: Clone> Run<S> {
+    /// All but the state and the memo.
+    fn place(&self) -> Place<'_, S> {
+        let counts = (self.restart, self.done, self.batches);
+        Place::new(counts, (&self.curve, &self.starts), self.peak.as_ref(), self.best.as_ref())
+    }
+
+    /// Back to where the loss was lowest: the passes since were on the way to nowhere. `None` if there is no such place.
+    fn back_to_best(&mut self) -> Option<()> {
+        let good = self.peak.clone()?;
+        self.state = good.state;
+        self.curve.truncate(good.pass);
+        Some(())
+    }
+
+    /// The next start.
+    fn next(&mut self, state: S) {
+        self.restart += 1;
+        self.curve.clear();
+        self.peak = None;
+        self.done = false;
+        self.memo.fill(0.0);
+        self.state = state;
+    }
+
     /// The loss that this start is judged by.
     fn loss(&self) -> f64 {
         let last = self.curve.last().map_or(f64::INFINITY, |p| p.loss);
@@ -373,7 +400,7 @@ fn drive<M: Method>(
     let Begun { sample, width, mut run, before, continued } = together(begun, comm)?;
     let clock = || before + started.elapsed().as_secs_f64();
     let mut written = Instant::now();
-    let mut checked = continued;
+    let mut checked = continued && !run.curve.is_empty();
     let mut asked = false;
     let mut unsaved = None;
 
@@ -385,7 +412,7 @@ fn drive<M: Method>(
         } else {
             // A pass that is cancelled half-way has changed the memo of the blocks that it saw, and its batches the state.
             let memo = options.checkpoint.is_some().then(|| run.memo.clone());
-            let state = (batch < shape.rows).then(|| run.state.clone());
+            let state = (batch < shape.rows && plan.shuffle.is_none()).then(|| run.state.clone());
             let share = Share {
                 method,
                 engine,
@@ -397,9 +424,17 @@ fn drive<M: Method>(
                 width,
                 order: plan.shuffle.map(|seed| Order::new(seed, run.restart, pass, shape.rows, window)),
                 check: !checked,
+                from: run.batches,
                 cancel: options.cancel,
             };
-            let progress = match share.pass(&mut run.state, &mut run.memo, asked)? {
+            let counts = (run.restart, run.done, run.batches);
+            let place = Place::new(counts, (&run.curve, &run.starts), run.peak.as_ref(), run.best.as_ref());
+            let (checkpoint, whole) = (options.checkpoint.as_ref(), (whole, window));
+            let mut writer = Writer { method, checkpoint, place, whole, comm, clock: &clock, written, unsaved: None };
+            let end = share.pass(&mut run.state, &mut run.memo, asked, &mut writer)?;
+            (written, run.batches) = (writer.written, writer.place.batches);
+            unsaved = writer.unsaved.or(unsaved);
+            let progress = match end {
                 ControlFlow::Break(()) => {
                     run.memo = memo.unwrap_or(run.memo);
                     run.state = state.unwrap_or(run.state);
@@ -407,8 +442,8 @@ fn drive<M: Method>(
                 }
                 ControlFlow::Continue(progress) => progress,
             };
-            let first = !checked;
-            checked = true;
+            run.batches = 0;
+            let first = !std::mem::replace(&mut checked, true);
             if progress.loss.is_finite() {
                 let apart = held.map(|h| h.loss(method, &run.state, comm, first)).transpose()?;
                 let seen = Pass {
@@ -429,10 +464,7 @@ fn drive<M: Method>(
                 run.done = progress.done;
                 run.done.then_some(Stop::Converged)
             } else {
-                // The passes since the best one were on the way there.
-                let good = run.peak.clone().ok_or_else(|| diverged(method, progress.loss, pass + 1))?;
-                run.state = good.state;
-                run.curve.truncate(good.pass);
+                run.back_to_best().ok_or_else(|| diverged(method, progress.loss, pass + 1))?;
                 Some(Stop::Diverged)
             }
         };
@@ -444,17 +476,12 @@ fn drive<M: Method>(
             if run.restart + 1 >= method.restarts() {
                 break stop;
             }
-            run.restart += 1;
-            run.curve.clear();
-            run.peak = None;
-            run.done = false;
-            run.memo.fill(0.0);
-            run.state = method.init(&sample, shape, run.restart)?;
+            run.next(method.init(&sample, shape, run.restart + 1)?);
         }
         if let Some(c) = &options.checkpoint
             && written.elapsed() >= c.every
         {
-            unsaved = save(method, c, &mut run, (whole, window), comm, clock()).err().map(|e| e.to_string());
+            unsaved = write(method, c, &mut run, (whole, window), comm, clock());
             written = Instant::now();
         }
     };
@@ -462,11 +489,53 @@ fn drive<M: Method>(
         // The last start is left open, so that a resumed run judges it again under its own limits.
         let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
         let best = if run.starts.is_empty() { run.best.take() } else { None };
-        unsaved = save(method, c, &mut run, (whole, window), comm, clock()).err().map(|e| e.to_string());
+        unsaved = write(method, c, &mut run, (whole, window), comm, clock());
         run.best = run.best.or(best);
         run.starts.extend(closed);
     }
     finish(method, run, stop, unsaved)
+}
+
+/// Writes where a run stands; why it could not, if so.
+fn write<M: Method>(
+    method: &M,
+    c: &Checkpoint,
+    run: &mut Run<M::State>,
+    whole: (Shape, usize),
+    comm: &dyn Comm,
+    seconds: f64,
+) -> Option<String> {
+    let mut memo = std::mem::take(&mut run.memo);
+    let written = save(method, c, &run.place(), (&run.state, &mut memo), whole, comm, seconds);
+    run.memo = memo;
+    written.err().map(|e| e.to_string())
+}
+
+/// Writes where a run stands between two batches.
+struct Writer<'a, M: Method> {
+    method: &'a M,
+    checkpoint: Option<&'a Checkpoint>,
+    place: Place<'a, M::State>,
+    whole: (Shape, usize),
+    comm: &'a dyn Comm,
+    clock: &'a dyn Fn() -> f64,
+    written: Instant,
+    unsaved: Option<String>,
+}
+
+impl<M: Method> Between<M::State> for Writer<'_, M> {
+    fn due(&self) -> bool {
+        self.checkpoint.is_some_and(|c| self.written.elapsed() >= c.every)
+    }
+
+    fn after(&mut self, state: &M::State, done: u64, write: bool) {
+        self.place.batches = done;
+        if let Some(c) = self.checkpoint.filter(|_| write) {
+            let written = save(self.method, c, &self.place, (state, &mut Vec::new()), self.whole, self.comm, (self.clock)());
+            self.unsaved = written.err().map(|e| e.to_string());
+            self.written = Instant::now();
+        }
+    }
 }
 
 /// Why a start is over before its next pass, if it is.
@@ -541,6 +610,7 @@ fn begin<'a, M: Method>(
     let run = Run {
         restart: 0,
         state,
+        batches: 0,
         done: false,
         curve: Vec::new(),
         memo,

@@ -461,7 +461,7 @@ fn cancelled_fit_gives_the_model_so_far<M: Method>(case: &Case<M>) {
     let f = fit(&case.method, &source, options).expect("fit");
     let one_is_all = run(&case.method, &source).curve.len() == 1;
     assert!(f.curve.len() == 1 && (f.stop == Stop::Cancelled || one_is_all), "{:?} after {} passes", f.stop, f.curve.len());
-    // Within the second pass: what that one has learned so far is not in the model.
+    // Within the second pass: what that one has learned so far is not in the model, unless the pass may be left between two batches.
     let (seen, never, cancel) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
     let mut stop = |_: &Pass, _| ControlFlow::Break(());
     let options = Options { watch: Some(&mut stop), ..Options::default() };
@@ -469,7 +469,10 @@ fn cancelled_fit_gives_the_model_so_far<M: Method>(case: &Case<M>) {
     let (calls, seen) = (seen.into_inner(), AtomicUsize::new(0));
     let options = Options { cancel: Some(&cancel), ..Options::default() };
     let f = fit_on(&case.method, &source, &Cancelling(&seen, calls + 5, &cancel), &Solo, options).expect("fit");
-    assert!(bytes(&f.model) == bytes(&one.model), "the model is of half a pass more");
+    let learned_on = bytes(&f.model) != bytes(&one.model);
+    // Rows that are held out have the last word on which pass is kept.
+    let may = case.method.plan().shuffle.is_some() && case.method.early().is_none();
+    assert_eq!(learned_on, may, "whether the model is of half a pass more");
     assert!(reconstruction_loss(&f.model, &case.data).is_finite());
 }
 

@@ -1,6 +1,7 @@
-//! Where a run stands, in a file: written between passes, read to continue, refused where it belongs to another fit.
+//! Where a run stands, in a file: written between passes, and between the batches of one that shuffles, read to continue, refused where it
+//! belongs to another fit.
 
-use super::{Best, Method, Options, Peak, Run, Shape, State};
+use super::{Best, Method, Options, Pass, Peak, Run, Shape, State};
 use crate::comm::Comm;
 use crate::error::{Error, Result};
 use crate::store::{Bag, Numbers, Tensor};
@@ -12,7 +13,8 @@ use std::time::Duration;
 pub struct Checkpoint {
     /// The file; with several workers `.1`, `.2`, … is appended for all but the first.
     pub path: PathBuf,
-    /// Least time between two writes. One is also written when a fit is cancelled or reaches its limit of passes.
+    /// Least time between two writes: after a pass, or after a batch of a pass that shuffles. One is also written when a fit is cancelled or
+    /// reaches its limit of passes.
     pub every: Duration,
     /// Continue from the file if it is there; the end is the same, byte for byte, as without the interruption.
     pub resume: bool,
@@ -29,15 +31,40 @@ fn worker_path(c: &Checkpoint, comm: &dyn Comm) -> PathBuf {
     }
 }
 
+/// A run but for its state and its memo.
+pub(super) struct Place<'a, S> {
+    pub restart: usize,
+    pub done: bool,
+    /// Batches of the pass that have changed the state.
+    pub batches: u64,
+    pub curve: &'a [Pass],
+    pub starts: &'a [f64],
+    pub peak: Option<&'a Peak<S>>,
+    pub best: Option<&'a Best<S>>,
+}
+
+impl<'a, S> Place<'a, S> {
+    pub fn new(
+        (restart, done, batches): (usize, bool, u64),
+        (curve, starts): (&'a [Pass], &'a [f64]),
+        peak: Option<&'a Peak<S>>,
+        best: Option<&'a Best<S>>,
+    ) -> Self {
+        Self { restart, done, batches, curve, starts, peak, best }
+    }
+}
+
 /// Writes where a run stands.
 pub(super) fn save<M: Method>(
     method: &M,
     c: &Checkpoint,
-    run: &mut Run<M::State>,
+    run: &Place<M::State>,
+    (state, memo): (&M::State, &mut Vec<f32>),
     (shape, window): (Shape, usize),
     comm: &dyn Comm,
     seconds: f64,
 ) -> Result<()> {
+    let now = state;
     let mut bag = Bag::default();
     bag.put("kind", "checkpoint");
     bag.put("method", method.name());
@@ -47,13 +74,14 @@ pub(super) fn save<M: Method>(
     bag.put("workers", [comm.rank(), comm.size()]);
     bag.put("restart", run.restart);
     bag.put("done", run.done);
-    bag.put("curve", &run.curve);
-    bag.put("starts", &run.starts);
+    bag.put("batches", run.batches);
+    bag.put("curve", run.curve);
+    bag.put("starts", run.starts);
     bag.put("seconds", seconds);
     let mut state = Bag::default();
-    run.state.save(&mut state);
+    now.save(&mut state);
     bag.nest("state", state);
-    if let Some(best) = &run.best {
+    if let Some(best) = run.best {
         let mut state = Bag::default();
         best.state.save(&mut state);
         bag.nest("best", state);
@@ -62,7 +90,7 @@ pub(super) fn save<M: Method>(
         bag.put("best_kept", best.kept);
         bag.put_f64("best_loss", &[best.loss]);
     }
-    if let Some(peak) = &run.peak {
+    if let Some(peak) = run.peak {
         let mut state = Bag::default();
         peak.state.save(&mut state);
         bag.nest("peak", state);
@@ -70,11 +98,11 @@ pub(super) fn save<M: Method>(
         bag.put_f64("peak_loss", &[peak.loss]);
     }
     // The memo may be the largest of all, so it is lent and not copied.
-    let (numbers, memo) = (run.memo.len(), Numbers::F32(std::mem::take(&mut run.memo)));
-    bag.tensors.insert("memo".into(), Tensor { shape: vec![numbers], data: memo });
+    let (numbers, lent) = (memo.len(), Numbers::F32(std::mem::take(memo)));
+    bag.tensors.insert("memo".into(), Tensor { shape: vec![numbers], data: lent });
     let written = bag.write(&worker_path(c, comm));
-    if let Some(Tensor { data: Numbers::F32(memo), .. }) = bag.tensors.remove("memo") {
-        run.memo = memo;
+    if let Some(Tensor { data: Numbers::F32(lent), .. }) = bag.tensors.remove("memo") {
+        *memo = lent;
     }
     written
 }
@@ -145,6 +173,8 @@ pub(super) fn resume<M: Method>(
         restart: bag.get("restart")?,
         state: M::State::load(&bag.nested("state")?)?,
         done: bag.get("done")?,
+        // Checkpoints of before know whole passes alone.
+        batches: bag.get("batches").unwrap_or(0),
         curve: bag.get("curve")?,
         memo: bag.f32("memo")?,
         starts: bag.get("starts")?,

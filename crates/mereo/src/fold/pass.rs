@@ -56,7 +56,17 @@ pub(super) struct Share<'a, M: Method> {
     pub order: Option<Order>,
     /// Whether the rows are seen for the first time.
     pub check: bool,
+    /// Batches of the pass that an earlier run was through with; of a shuffled pass alone.
+    pub from: u64,
     pub cancel: Option<&'a AtomicBool>,
+}
+
+/// What happens between two batches of a shuffled pass.
+pub(super) trait Between<S> {
+    /// Whether this worker wants to write down where it stands.
+    fn due(&self) -> bool;
+    /// `done` batches of the pass have changed the state; `write` if any worker was due.
+    fn after(&mut self, state: &S, done: u64, write: bool);
 }
 
 /// A block of this worker, or the part of it that a window needs.
@@ -90,9 +100,15 @@ struct Place<'a, 'p> {
 impl<M: Method> Share<'_, M> {
     /// Shows every row once and updates the state after every batch; says what the last update did. `Break` if any worker is to stop,
     /// which leaves state and memo as they are half-way. `asked`: this worker is, and reads nothing.
-    pub fn pass(&self, state: &mut M::State, memo: &mut [f32], asked: bool) -> Result<ControlFlow<(), Progress>> {
+    pub fn pass(
+        &self,
+        state: &mut M::State,
+        memo: &mut [f32],
+        asked: bool,
+        between: &mut dyn Between<M::State>,
+    ) -> Result<ControlFlow<(), Progress>> {
         if let Some(order) = &self.order {
-            return self.shuffled(order, state, asked);
+            return self.shuffled(order, state, asked, between);
         }
         let read = |span: &Span| self.source.block(span.block);
         if asked || !self.source.streams() || self.spans.len() < 2 {
@@ -119,7 +135,7 @@ impl<M: Method> Share<'_, M> {
             let to = self.rows.min(from + self.batch.max(1));
             let mut sums = self.method.zero(state);
             let seen = if asked { Ok(ControlFlow::Break(())) } else { self.show(&mut place, to as u64, state, &mut sums) };
-            if agree(seen, &mut sums, to - from, self.comm)?.is_break() {
+            if agree(seen, &mut sums, (to - from, false), self.comm)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             progress = self.engine.update(self.method, state, sums)?;
@@ -128,17 +144,33 @@ impl<M: Method> Share<'_, M> {
     }
 
     /// The same in another order.
-    fn shuffled(&self, order: &Order, state: &mut M::State, asked: bool) -> Result<ControlFlow<(), Progress>> {
-        let windows = order.windows();
+    fn shuffled(
+        &self,
+        order: &Order,
+        state: &mut M::State,
+        asked: bool,
+        between: &mut dyn Between<M::State>,
+    ) -> Result<ControlFlow<(), Progress>> {
+        let mut windows = order.windows();
+        // Windows that an earlier run was through with are not read.
+        let mut left = self.from;
+        let gone = windows.iter().take_while(|&&window| {
+            let span = order.span(window);
+            let batches = (span.end - span.start).div_ceil(self.batch.max(1) as u64);
+            let gone = left >= batches;
+            left -= if gone { batches } else { 0 };
+            gone
+        });
+        windows.drain(..gone.count());
         let read = |&window: &usize| self.window(order, window);
         if asked || !self.source.streams() || windows.len() < 2 {
-            return self.picked(order, &windows, &mut windows.iter().map(read), state, asked);
+            return self.picked((order, &windows, left), &mut windows.iter().map(read), state, asked, between);
         }
         std::thread::scope(|scope| {
             let (send, receive) = std::sync::mpsc::sync_channel(0);
             let ahead = &windows;
             scope.spawn(move || ahead.iter().map(read).try_for_each(|window| send.send(window)));
-            self.picked(order, &windows, &mut receive.into_iter(), state, asked)
+            self.picked((order, &windows, left), &mut receive.into_iter(), state, asked, between)
         })
     }
 
@@ -164,27 +196,32 @@ impl<M: Method> Share<'_, M> {
         Ok(pieces)
     }
 
+    /// `gone`: batches of the first window that an earlier run was through with.
     fn picked(
         &self,
-        order: &Order,
-        windows: &[usize],
+        (order, windows, gone): (&Order, &[usize], u64),
         pieces: &mut dyn Iterator<Item = Result<Vec<Piece<'_>>>>,
         state: &mut M::State,
         asked: bool,
+        between: &mut dyn Between<M::State>,
     ) -> Result<ControlFlow<(), Progress>> {
-        let (mut progress, mut seen) = (Progress::default(), 0);
+        let mut progress = Progress::default();
+        let (mut done, mut skip) = (self.from, gone as usize);
+        let mut seen = self.from * self.batch as u64;
         let mut view = View { pieces, held: None, spare: Vec::new() };
         for &window in windows {
             view.held = None;
-            for batch in order.within(window).chunks(self.batch.max(1)) {
+            for batch in order.within(window).chunks(self.batch.max(1)).skip(std::mem::take(&mut skip)) {
                 let mut sums = self.method.zero(state);
                 let shown =
                     if asked { Ok(ControlFlow::Break(())) } else { self.show_batch(&mut view, batch, seen, state, &mut sums) };
-                if agree(shown, &mut sums, batch.len(), self.comm)?.is_break() {
+                let ControlFlow::Continue(write) = agree(shown, &mut sums, (batch.len(), between.due()), self.comm)? else {
                     return Ok(ControlFlow::Break(()));
-                }
+                };
                 progress = self.engine.update(self.method, state, sums)?;
                 seen += batch.len() as u64;
+                done += 1;
+                between.after(state, done, write);
             }
         }
         Ok(ControlFlow::Continue(progress))
@@ -279,30 +316,30 @@ impl<M: Method> Share<'_, M> {
 }
 
 /// Adds the sums of all workers, failures and stop requests among them, so that no worker waits for ever. Together they must have seen
-/// `expected` rows.
+/// `expected` rows. Says whether any of them is `due` to write.
 fn agree<S: Stats>(
     seen: Result<ControlFlow<(), u64>>,
     sums: &mut S,
-    expected: usize,
+    (expected, due): (usize, bool),
     comm: &dyn Comm,
-) -> Result<ControlFlow<()>> {
+) -> Result<ControlFlow<(), bool>> {
     let (rows, failed, stopped, error) = match seen {
         Ok(ControlFlow::Continue(rows)) => (rows as f64, 0.0, 0.0, None),
         Ok(ControlFlow::Break(())) => (0.0, 0.0, 1.0, None),
         Err(e) => (0.0, 1.0, 0.0, Some(e)),
     };
-    let mut flags = [rows, failed, stopped];
+    let mut flags = [rows, failed, stopped, f64::from(u8::from(due))];
     // One worker has nothing to add, and a method may be spared to form its sums.
     let mut parts = if comm.size() > 1 { sums.parts() } else { Vec::new() };
     parts.push(&mut flags);
     comm.sum(parts)?;
     match (error, flags) {
         (Some(e), _) => Err(e),
-        (None, [_, failed, _]) if failed > 0.0 => Err(Error::Worker),
-        (None, [_, _, stopped]) if stopped > 0.0 => Ok(ControlFlow::Break(())),
+        (None, [_, failed, ..]) if failed > 0.0 => Err(Error::Worker),
+        (None, [_, _, stopped, _]) if stopped > 0.0 => Ok(ControlFlow::Break(())),
         (None, [rows, ..]) if rows != expected as f64 => {
             Err(Error::data(format!("the workers saw {rows} rows of {expected}; every block must be read by exactly one worker")))
         }
-        _ => Ok(ControlFlow::Continue(())),
+        (None, [.., due]) => Ok(ControlFlow::Continue(due > 0.0)),
     }
 }
