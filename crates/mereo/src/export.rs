@@ -162,7 +162,7 @@ trait Sink {
 }
 
 /// The header of an npy file, padded so that numbers begin at a multiple of 64 bytes.
-fn npy_header(descr: &str, shape: &str) -> Vec<u8> {
+pub(crate) fn npy_header(descr: &str, shape: &str) -> Vec<u8> {
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     text.push_str(&" ".repeat(63 - (10 + text.len()) % 64));
     text.push('\n');
@@ -172,7 +172,7 @@ fn npy_header(descr: &str, shape: &str) -> Vec<u8> {
     out
 }
 
-fn put_f32(out: &mut impl Write, values: &[f32]) -> io::Result<()> {
+pub(crate) fn put_f32(out: &mut impl Write, values: &[f32]) -> io::Result<()> {
     if cfg!(target_endian = "little") {
         return out.write_all(bytemuck::cast_slice(values));
     }
