@@ -12,7 +12,7 @@
 //! | `gemma-scope` | one `.npz` (`params.npz`) | ReLU, thresholds |
 //!
 //! What a format can't say is folded into weights where that is exact (a bias that is or isn't taken off, norms of atoms, scales of
-//! rows), and refused where it isn't: [`write`] then names the formats that can. The format of a file is told by the names of what is
+//! rows), and refused where it isn't: [`write()`] then names the formats that can. The format of a file is told by the names of what is
 //! there, never by trying each.
 //!
 //! Files are not trusted: no length is believed before the file is known to hold it, a pickle is read as data and never run, and what

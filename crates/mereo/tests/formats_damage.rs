@@ -40,7 +40,7 @@ fn bounded<T>(length: usize, f: impl FnOnce() -> T) -> T {
     HIGHEST.set(before);
     let out = f();
     let held = HIGHEST.get() - before;
-    assert!(held < BOUND + 64 * length as isize, "{} MB were held", held >> 20);
+    assert!(held < BOUND + 64 * length.cast_signed(), "{} MB were held", held >> 20);
     MOST.fetch_max(held, Ordering::Relaxed);
     out
 }
@@ -51,23 +51,23 @@ static MOST: AtomicIsize = AtomicIsize::new(0);
 // SAFETY: every call is handed on to the system's allocator as it came; only numbers are kept beside it.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        add(layout.size() as isize);
+        add(layout.size().cast_signed());
         // SAFETY: the caller's own promise.
         unsafe { System.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        add(layout.size() as isize);
+        add(layout.size().cast_signed());
         // SAFETY: the caller's own promise.
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        add(-(layout.size() as isize));
+        add(-layout.size().cast_signed());
         // SAFETY: the caller's own promise.
         unsafe { System.dealloc(at, layout) }
     }
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        add(size as isize);
-        add(-(layout.size() as isize));
+        add(size.cast_signed());
+        add(-layout.size().cast_signed());
         // SAFETY: the caller's own promise.
         unsafe { System.realloc(at, layout, size) }
     }
@@ -286,10 +286,8 @@ fn fuzz(kind: &str) {
         std::fs::write(path, &bytes).expect("written");
         // A panic says which change it was.
         let read = std::panic::catch_unwind(|| read(&sample.path, sample.length()).is_some());
-        match read {
-            Ok(read) => passed += u64::from(read),
-            Err(_) => panic!("{kind}: change {tried}, of {}", path.display()),
-        }
+        let Ok(read) = read else { panic!("{kind}: change {tried}, of {}", path.display()) };
+        passed += u64::from(read);
         std::fs::write(path, whole).expect("written");
         tried += 1;
     }
