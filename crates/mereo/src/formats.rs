@@ -45,12 +45,13 @@ mod tensors;
 mod torch;
 
 use crate::error::{Error, Result};
+use crate::export;
 use crate::prepare::Pipeline;
 use crate::sae::{SaeGate, SaeModel};
 use crate::store::write_whole;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -342,7 +343,7 @@ impl Place {
 }
 
 /// A file of JSON that holds one object.
-fn json(path: &Path) -> Result<Map<String, Value>> {
+fn object(path: &Path) -> Result<Map<String, Value>> {
     let length = std::fs::metadata(path).map_err(|e| Error::io(path, e))?.len();
     if length > LONGEST {
         return Err(Error::format(path, format!("{length} bytes long, where a configuration has {LONGEST} at most")));
@@ -379,17 +380,26 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
     write_whole(path, |file| file.write_all(text.as_bytes()))
 }
 
-/// Writes tensors of f32: names, shapes, numbers.
+/// Writes tensors of f32 (names, shapes, numbers) as safetensors, one after the other, so that no copy of them is held.
 fn write_safetensors(path: &Path, tensors: &[(&str, Vec<usize>, &[f32])]) -> Result<()> {
-    let failed = |e: safetensors::SafeTensorError| Error::data(format!("the weights can't be written: {e}"));
-    let mut views = Vec::with_capacity(tensors.len());
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!({ "format": "pt" }));
+    let mut at = 0;
     for (name, shape, numbers) in tensors {
-        let bytes = bytemuck::cast_slice(numbers);
-        views.push((*name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).map_err(failed)?));
+        let end = at + 4 * numbers.len();
+        header.insert((*name).into(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [at, end] }));
+        at = end;
     }
-    let about = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
-    let bytes = safetensors::serialize(views, Some(about)).map_err(failed)?;
-    write_whole(path, |file| file.write_all(&bytes))
+    let mut header = Value::Object(header).to_string();
+    // Numbers begin at a multiple of their length.
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
+    write_whole(path, |file| {
+        let mut out = BufWriter::new(file);
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        tensors.iter().try_for_each(|(_, _, numbers)| export::put_f32(&mut out, numbers))?;
+        out.flush()
+    })
 }
 
 /// Says that the prefixes of a model are left out, if it has any.

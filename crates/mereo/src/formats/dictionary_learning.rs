@@ -13,7 +13,7 @@
 use super::pickle::Item;
 use super::tensors::Tensors;
 use super::torch::{self, Torch};
-use super::{count, drop_prefixes, json, same, write_json};
+use super::{count, drop_prefixes, object, same, write_json};
 use crate::error::{Error, Result};
 use crate::sae::{SaeGate, SaeModel};
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ const WEIGHTS: &str = "ae.pt";
 
 pub(super) fn read(folder: &Path, notes: &mut Vec<String>) -> Result<SaeModel> {
     let path = folder.join(CONFIG);
-    let config = json(&path)?;
+    let config = object(&path)?;
     let Some(trainer) = config.get("trainer").and_then(Value::as_object) else {
         return Err(Error::format(path, "has no `trainer`, which says of what class the dictionary is"));
     };
@@ -192,7 +192,7 @@ pub(super) fn write(folder: &Path, model: &SaeModel, notes: &mut Vec<String>) ->
     if !(nested && one.is_some()) {
         drop_prefixes(model, notes);
     }
-    let model = same::subtracting(model.clone(), !jump);
+    let bias = same::encoder_bias(model, !jump);
     let layers = |bias: &'static str| {
         vec![
             (bias, Item::vector(&model.bias)),
@@ -203,7 +203,7 @@ pub(super) fn write(folder: &Path, model: &SaeModel, notes: &mut Vec<String>) ->
     let matrices = || {
         vec![
             ("W_enc", Item::turned(&model.encoder)),
-            ("b_enc", Item::vector(&model.encoder_bias)),
+            ("b_enc", Item::vector(&bias)),
             ("W_dec", Item::mat(&model.atoms)),
             ("b_dec", Item::vector(&model.bias)),
         ]
@@ -213,8 +213,7 @@ pub(super) fn write(folder: &Path, model: &SaeModel, notes: &mut Vec<String>) ->
     let (class, trainer, k, entries) = match (&gate, one) {
         (SaeGate::TopK { k } | SaeGate::GroupMax { k }, _) => {
             let mut all = layers("b_dec");
-            let own =
-                [("encoder.bias", Item::vector(&model.encoder_bias)), ("k", Item::count(*k)), ("threshold", Item::scalar(-1.0))];
+            let own = [("encoder.bias", Item::vector(&bias)), ("k", Item::count(*k)), ("threshold", Item::scalar(-1.0))];
             all.extend(own);
             ("AutoEncoderTopK", "TopKTrainer", Some(*k), all)
         }
@@ -226,13 +225,12 @@ pub(super) fn write(folder: &Path, model: &SaeModel, notes: &mut Vec<String>) ->
         }
         (_, Some((theta, k))) => {
             let mut all = layers("b_dec");
-            let own =
-                [("encoder.bias", Item::vector(&model.encoder_bias)), ("k", Item::count(k)), ("threshold", Item::scalar(theta))];
+            let own = [("encoder.bias", Item::vector(&bias)), ("k", Item::count(k)), ("threshold", Item::scalar(theta))];
             all.extend(own);
             ("BatchTopKSAE", "BatchTopKTrainer", Some(k), all)
         }
         (SaeGate::Gated { gate, scale, magnitude }, _) => {
-            biases = same::gated_biases(&model.encoder_bias, gate, scale, magnitude);
+            biases = same::gated_biases(&bias, gate, scale, magnitude);
             let mut all = layers("decoder_bias");
             let own =
                 [("r_mag", Item::vector(scale)), ("gate_bias", Item::vector(&biases.0)), ("mag_bias", Item::vector(&biases.1))];
@@ -241,7 +239,7 @@ pub(super) fn write(folder: &Path, model: &SaeModel, notes: &mut Vec<String>) ->
         }
         (SaeGate::Relu, None) if !jump => {
             let mut all = layers("bias");
-            all.push(("encoder.bias", Item::vector(&model.encoder_bias)));
+            all.push(("encoder.bias", Item::vector(&bias)));
             ("AutoEncoder", "StandardTrainer", None, all)
         }
         (SaeGate::Relu, None) => {
@@ -282,7 +280,7 @@ mod tests {
         let back = read(folder.path(), &Read::default()).expect("read");
         assert_eq!(back.format, SaeFormat::DictionaryLearning);
         same_codes(model, &back.model);
-        json(&folder.path().join(CONFIG)).expect("config")["trainer"]["dict_class"].as_str().expect("class").into()
+        object(&folder.path().join(CONFIG)).expect("config")["trainer"]["dict_class"].as_str().expect("class").into()
     }
 
     #[test]

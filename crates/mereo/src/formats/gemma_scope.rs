@@ -37,7 +37,6 @@ pub(super) fn read(path: &Path) -> Result<SaeModel> {
 
 pub(super) fn write(path: &Path, model: &SaeModel, notes: &mut Vec<String>) -> Result<()> {
     drop_prefixes(model, notes);
-    let model = same::subtracting(model.clone(), false);
     let (n, d) = (model.atoms.rows, model.atoms.cols);
     let threshold = match &model.gate {
         SaeGate::Threshold(theta) => theta.clone(),
@@ -47,7 +46,7 @@ pub(super) fn write(path: &Path, model: &SaeModel, notes: &mut Vec<String>) -> R
     let arrays: [(&str, String, &[f32]); 5] = [
         ("W_enc", format!("({d}, {n})"), &encoder.data),
         ("W_dec", format!("({n}, {d})"), &model.atoms.data),
-        ("b_enc", format!("({n},)"), &model.encoder_bias),
+        ("b_enc", format!("({n},)"), &same::encoder_bias(model, false)),
         ("b_dec", format!("({d},)"), &model.bias),
         ("threshold", format!("({n},)"), &threshold),
     ];

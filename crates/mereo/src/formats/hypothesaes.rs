@@ -58,7 +58,7 @@ pub(super) fn write(path: &Path, model: &SaeModel) -> Result<()> {
     };
     let alive = model.density.iter().sum::<f64>().round() as usize;
     let k = if theta.is_some() { alive.clamp(1, n) } else { as_top_k(&gate, n) };
-    let model = same::subtracting(model.clone(), true);
+    let bias = same::encoder_bias(model, true);
     let prefixes = if model.prefixes.is_empty() { Item::None } else { Item::Counts(model.prefixes.clone()) };
     let config = vec![
         ("input_dim", Item::number(d)),
@@ -72,7 +72,7 @@ pub(super) fn write(path: &Path, model: &SaeModel) -> Result<()> {
     ];
     let state = vec![
         ("input_bias", Item::vector(&model.bias)),
-        ("neuron_bias", Item::vector(&model.encoder_bias)),
+        ("neuron_bias", Item::vector(&bias)),
         ("threshold", Item::scalar(theta.unwrap_or(0.0))),
         ("encoder.weight", Item::mat(&model.encoder)),
         ("decoder.weight", Item::turned(&model.atoms)),

@@ -103,11 +103,11 @@ fn weights(file: Torch, gate: SaeGate, whole: bool) -> Result<SaeModel> {
     })
 }
 
-fn entries(model: &SaeModel) -> Vec<(&'static str, Item<'_>)> {
+fn entries<'a>(model: &'a SaeModel, bias: &'a [f32]) -> Vec<(&'static str, Item<'a>)> {
     vec![
         (WEIGHTS[0], Item::vector(&model.bias)),
         (WEIGHTS[1], Item::mat(&model.encoder)),
-        (WEIGHTS[2], Item::vector(&model.encoder_bias)),
+        (WEIGHTS[2], Item::vector(bias)),
         (WEIGHTS[3], Item::turned(&model.atoms)),
     ]
 }
@@ -115,8 +115,8 @@ fn entries(model: &SaeModel) -> Vec<(&'static str, Item<'_>)> {
 pub(super) fn write(path: &Path, model: &SaeModel, notes: &mut Vec<String>) -> Result<()> {
     drop_prefixes(model, notes);
     let n = model.atoms.rows;
-    let model = same::subtracting(model.clone(), true);
-    let mut all = entries(&model);
+    let bias = same::encoder_bias(model, true);
+    let mut all = entries(model, &bias);
     let density: Vec<f32> =
         if model.density.is_empty() { vec![1.0; n] } else { model.density.iter().map(|v| *v as f32).collect() };
     let zeros = vec![0.0; n];
@@ -143,8 +143,7 @@ pub(super) fn write_saerch(path: &Path, model: &SaeModel, notes: &mut Vec<String
         return Err(Error::parameter(format!("saerch says k and n in the name of the file alone; call it {k}_{n}.pth")));
     }
     drop_prefixes(model, notes);
-    let model = same::subtracting(model.clone(), true);
-    torch::write(path, &Item::Dict(entries(&model)))
+    torch::write(path, &Item::Dict(entries(model, &same::encoder_bias(model, true))))
 }
 
 #[cfg(test)]
@@ -192,7 +191,7 @@ mod tests {
         let path = folder.path().join("a.pt");
         let model = random(SaeGate::Relu);
         let said = |more: Vec<(&'static str, Item<'static>)>, what: &str| {
-            let mut all = entries(&model);
+            let mut all = entries(&model, &model.encoder_bias);
             all.extend(more);
             torch::write(&path, &Item::Dict(all)).expect("written");
             let said = read(&path, &Read::default()).expect_err(what).to_string();

@@ -4,7 +4,7 @@
 //! Codes: z = (norm(x) − b_dec·apply) W_enc + b_enc, times ‖W_dec‖ where `rescale_acts_by_decoder_norm` is set; then the gate.
 
 use super::tensors::Tensors;
-use super::{count, drop_prefixes, flag, json, same, write_json, write_safetensors};
+use super::{count, drop_prefixes, flag, object, same, write_json, write_safetensors};
 use crate::error::{Error, Result};
 use crate::sae::{SaeGate, SaeModel};
 use serde_json::{Map, Value, json};
@@ -20,13 +20,13 @@ const FLOOR: f64 = 1e-10;
 
 /// Which version wrote a folder.
 pub(super) fn version(folder: &Path) -> Result<super::SaeFormat> {
-    let config = json(&folder.join(CONFIG))?;
+    let config = object(&folder.join(CONFIG))?;
     Ok(if config.contains_key("metadata") { super::SaeFormat::SaeLens } else { super::SaeFormat::SaeLensV5 })
 }
 
 pub(super) fn read(folder: &Path, notes: &mut Vec<String>) -> Result<SaeModel> {
     let path = folder.join(CONFIG);
-    let config = json(&path)?;
+    let config = object(&path)?;
     let refused = |message: String| Error::format(&path, message);
     let text = |name: &str| config.get(name).and_then(Value::as_str);
     let (d, n) = (count(&path, &config, "d_in")?, count(&path, &config, "d_sae")?);
@@ -201,7 +201,7 @@ fn normalized(
                     ),
                 ));
             }
-            let by = json(&scaler)?.get("scaling_factor").and_then(Value::as_f64).filter(|v| v.is_finite() && *v > 0.0);
+            let by = object(&scaler)?.get("scaling_factor").and_then(Value::as_f64).filter(|v| v.is_finite() && *v > 0.0);
             let by = by.ok_or_else(|| Error::format(&scaler, "has no `scaling_factor` above 0"))?;
             notes.push(format!("rows times {by}, as in {SCALER}, is folded into the weights"));
             Ok(same::scaled_rows(model, by))
@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     fn changed(folder: &Path, change: impl FnOnce(&mut Map<String, Value>)) {
-        let mut config = json(&folder.join(CONFIG)).expect("config");
+        let mut config = object(&folder.join(CONFIG)).expect("config");
         change(&mut config);
         write_json(&folder.join(CONFIG), &Value::Object(config)).expect("written");
     }
@@ -363,7 +363,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         write(folder.path(), SaeFormat::SaeLens, &random(SaeGate::Relu)).expect("written");
         let said = |name: &str, value: Value, what: &str| {
-            let old = json(&folder.path().join(CONFIG)).expect("config");
+            let old = object(&folder.path().join(CONFIG)).expect("config");
             changed(folder.path(), |c| {
                 c.insert(name.into(), value);
             });

@@ -3,27 +3,21 @@
 
 use crate::mat::Mat;
 use crate::sae::{SaeGate, SaeModel};
+use std::borrow::Cow;
 
-/// Says it with or without b taken off before rows are encoded: W (x − b) + bₑ = W x + (bₑ − W b).
-pub(super) fn subtracting(mut model: SaeModel, subtracts: bool) -> SaeModel {
-    if model.subtracts != subtracts {
-        let sign = if subtracts { 1.0 } else { -1.0 };
-        shift_encoder(&mut model, sign, |model, j| f64::from(model.bias[j]));
-        model.subtracts = subtracts;
+/// bₑ where b is, or isn't, taken off before rows are encoded: W (x − b) + bₑ = W x + (bₑ − W b).
+pub(super) fn encoder_bias(model: &SaeModel, subtracts: bool) -> Cow<'_, [f32]> {
+    if model.subtracts == subtracts {
+        return (&model.encoder_bias[..]).into();
     }
-    model
+    let b: Vec<f64> = model.bias.iter().map(|b| f64::from(*b)).collect();
+    shifted(model, if subtracts { 1.0 } else { -1.0 }, &b).into()
 }
 
-/// bₑ += sign · W v.
-fn shift_encoder(model: &mut SaeModel, sign: f64, v: impl Fn(&SaeModel, usize) -> f64) {
-    let v: Vec<f64> = (0..model.bias.len()).map(|j| v(model, j)).collect();
-    if v.iter().all(|v| *v == 0.0) {
-        return;
-    }
-    for (i, b) in model.encoder_bias.iter_mut().enumerate() {
-        let dot: f64 = model.encoder.row(i).iter().zip(&v).map(|(w, v)| f64::from(*w) * v).sum();
-        *b = (f64::from(*b) + sign * dot) as f32;
-    }
+/// bₑ + sign · W v.
+fn shifted(model: &SaeModel, sign: f64, v: &[f64]) -> Vec<f32> {
+    let dot = |i: usize| model.encoder.row(i).iter().zip(v).map(|(w, v)| f64::from(*w) * v).sum::<f64>();
+    model.encoder_bias.iter().enumerate().map(|(i, b)| (f64::from(*b) + sign * dot(i)) as f32).collect()
 }
 
 /// Multiplies z of every latent by a number of its own, and divides its atom by it. The gate is left alone: it is one of the new z. A
@@ -62,7 +56,7 @@ pub(super) fn unprepared(mut model: SaeModel, shift: &[f64], scale: &[f64]) -> S
     }
     // Where b is taken off, its own shift does it: W ((x − m) / s − b) = W/s (x − (m + s b)).
     if !model.subtracts {
-        shift_encoder(&mut model, -1.0, |_, j| shift[j]);
+        model.encoder_bias = shifted(&model, -1.0, shift);
     }
     model
 }
@@ -123,7 +117,12 @@ mod tests {
         for gate in gates() {
             for subtracts in [true, false] {
                 let model = SaeModel { subtracts, ..random(gate.clone()) };
-                agree(&model, &x, &subtracting(model.clone(), !subtracts), &x, |_, v| v);
+                let other = SaeModel {
+                    encoder_bias: encoder_bias(&model, !subtracts).into_owned(),
+                    subtracts: !subtracts,
+                    ..model.clone()
+                };
+                agree(&model, &x, &other, &x, |_, v| v);
                 let (shift, scale) = ([0.5, -0.25, 1.0, 0.0, 2.0], [1.0, 2.0, 0.5, 3.0, 1.5]);
                 let mut y = x.clone();
                 y.data.iter_mut().enumerate().for_each(|(i, v)| *v = *v * scale[i % 5] as f32 + shift[i % 5] as f32);

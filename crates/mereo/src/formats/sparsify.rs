@@ -3,7 +3,7 @@
 //! Codes: the k largest, or the largest of each of k groups, of relu((x − b_dec) encoderᵀ + encoder.bias).
 
 use super::tensors::Tensors;
-use super::{as_top_k, count, drop_prefixes, flag, json, same, write_json, write_safetensors};
+use super::{as_top_k, count, drop_prefixes, flag, object, same, write_json, write_safetensors};
 use crate::error::{Error, Result};
 use crate::sae::{SaeGate, SaeModel};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ const WEIGHTS: &str = "sae.safetensors";
 
 pub(super) fn read(folder: &Path) -> Result<SaeModel> {
     let path = folder.join(CONFIG);
-    let config = json(&path)?;
+    let config = object(&path)?;
     for (name, why) in [
         ("transcode", "it rebuilds other activations than it encodes"),
         ("skip_connection", "its input also goes to its output around the latents"),
@@ -58,7 +58,6 @@ pub(super) fn read(folder: &Path) -> Result<SaeModel> {
 
 pub(super) fn write(folder: &Path, model: &SaeModel, notes: &mut Vec<String>) -> Result<()> {
     drop_prefixes(model, notes);
-    let model = same::subtracting(model.clone(), true);
     let (n, d) = (model.atoms.rows, model.atoms.cols);
     let group = matches!(model.gate, SaeGate::GroupMax { .. });
     let k = as_top_k(&same::plainest(&model.gate, n), n);
@@ -69,7 +68,7 @@ pub(super) fn write(folder: &Path, model: &SaeModel, notes: &mut Vec<String>) ->
     });
     let tensors = [
         ("encoder.weight", vec![n, d], &model.encoder.data[..]),
-        ("encoder.bias", vec![n], &model.encoder_bias),
+        ("encoder.bias", vec![n], &same::encoder_bias(model, true)),
         ("W_dec", vec![n, d], &model.atoms.data),
         ("b_dec", vec![d], &model.bias),
     ];
@@ -102,7 +101,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("tempdir");
         let model = random(SaeGate::TopK { k: 2 });
         write(folder.path(), SaeFormat::Sparsify, &model).expect("written");
-        let whole = json(&folder.path().join(CONFIG)).expect("config");
+        let whole = object(&folder.path().join(CONFIG)).expect("config");
         for (name, value, what) in [
             ("transcode", json!(true), "other activations"),
             ("skip_connection", json!(true), "around the latents"),

@@ -144,3 +144,95 @@ fn pack<W: Write + io::Seek>(zip: &mut ZipWriter<W>, pickle: &[u8], storages: &[
     }
     part("version", b"3\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("tempdir");
+        let path = folder.path().join("a.pt");
+        (folder, path)
+    }
+
+    fn open(path: &Path) -> Result<Tensors> {
+        let file = Torch::open(path)?;
+        let root = file.pickle().root();
+        file.tensors(root)
+    }
+
+    #[test]
+    fn tensors_come_back() {
+        let (_folder, path) = place();
+        let m = crate::mat::Mat { rows: 2, cols: 3, data: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
+        let item = Item::Dict(vec![
+            ("m", Item::mat(&m)),
+            ("t", Item::turned(&m)),
+            ("v", Item::vector(&m.data)),
+            ("s", Item::scalar(0.5)),
+            ("k", Item::count(7)),
+            ("g", Item::whole([3, 1 << 40])),
+            ("text", Item::Text("none")),
+        ]);
+        write(&path, &item).expect("written");
+        let read = open(&path).expect("read");
+        assert_eq!(read.names().collect::<Vec<_>>(), ["g", "k", "m", "s", "t", "v"]);
+        assert_eq!(read.mat("m", 2, 3).expect("m"), m);
+        assert_eq!(read.turned("t", 2, 3).expect("t"), m);
+        assert_eq!(read.vector("v", 6).expect("v"), m.data);
+        assert_eq!(read.scalar("s").expect("s"), 0.5);
+        assert_eq!((read.counts("k").expect("k"), read.counts("g").expect("g")), (vec![7], vec![3, 1 << 40]));
+        for (done, what) in [
+            (read.vector("v", 5).err(), "[6] where the others ask for [5]"),
+            (read.vector("g", 2).err(), "holds I64; weights are 16, 32 or 64-bit floats"),
+            (read.vector("w", 2).err(), "lacks the tensor `w`; it has g, k, m"),
+            (read.matrix("v").err(), "where a matrix is needed"),
+            (read.scalar("v").map(drop).err(), "where one number is needed"),
+            (read.only("it", &["g", "k", "m", "s", "t"]).err(), "has the tensor `v` [6]"),
+        ] {
+            let said = done.expect(what).to_string();
+            assert!(said.contains(what), "{said}");
+        }
+        // Numbers lie where they can be used as they are.
+        let mut zip = ZipArchive::new(std::fs::File::open(&path).expect("file")).expect("zip");
+        for i in 0..zip.len() {
+            assert_eq!(zip.by_index(i).expect("part").data_start().map(|at| at % 64), Some(0));
+        }
+    }
+
+    #[test]
+    fn views_are_followed_and_none_is_larger_than_its_numbers() {
+        let (_folder, path) = place();
+        let item = Item::Dict(vec![("v", Item::vector(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]))]);
+        write(&path, &item).expect("written");
+        let file = Torch::open(&path).expect("open");
+        let (part, whole) = (file.storages["0"], file.pickle.tensor(file.get("v").expect("v")).expect("tensor").clone());
+        let root = file.pickle.root();
+        let mut tensors = file.tensors(root).expect("tensors");
+        let mut add = |offset, shape: &[u64], strides: &[u64]| {
+            let view = pickle::Tensor { offset, shape: shape.to_vec(), strides: strides.to_vec(), ..whole.clone() };
+            tensors.add("w", &view, part, false)?;
+            let shape: Vec<usize> = shape.iter().map(|n| *n as usize).collect();
+            Ok::<_, crate::Error>(tensors.mat("w", shape[0], shape[1])?.data)
+        };
+        assert_eq!(add(0, &[3, 2], &[1, 3]).expect("turned"), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(add(1, &[2, 2], &[2, 1]).expect("part"), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(add(1, &[2, 2], &[3, 1]).expect("columns"), [1.0, 2.0, 4.0, 5.0]);
+        assert_eq!(add(5, &[1, 1], &[9, 9]).expect("last"), [5.0]);
+        for (offset, shape, strides) in [
+            (0, [1000, 1000], [0, 0]),
+            (1, [3, 2], [2, 1]),
+            (6, [1, 1], [1, 1]),
+            (0, [u64::MAX, 2], [1, 1]),
+            (0, [2, 2], [u64::MAX, u64::MAX]),
+        ] {
+            let said = add(offset, &shape, &strides).expect_err("beyond").to_string();
+            assert!(said.contains("is no part of its 6 numbers; save it as x.clone()"), "{said}");
+        }
+        let short = Part { bytes: part.bytes - 4, ..part };
+        assert!(tensors.add("w", &whole, short, false).expect_err("short").to_string().contains("claims 6 numbers"));
+        tensors.add("big", &whole, part, true).expect("big");
+        assert_eq!(tensors.vector("big", 6).expect("big")[1], f32::from_bits(1f32.to_bits().swap_bytes()));
+    }
+}
