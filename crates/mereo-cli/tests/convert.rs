@@ -90,6 +90,20 @@ fn what_cannot_be_converted_is_refused_with_what_can() {
 }
 
 #[test]
+fn rows_come_back_in_their_own_units() {
+    let p = place();
+    p.ok(&format!("convert {} a.mereo", golden("openai_topk.pt")));
+    let told = p.json("reconstruct a.mereo x.npy -o back.npy");
+    // The same rows ten times as large are rebuilt ten times as large, since each is normalised.
+    p.npy("wide.npy", 20, 6, |i, j| 10.0 * (((i * 7 + j * 3) % 11) as f32 / 5.0 - 1.0));
+    let wide = p.json("reconstruct a.mereo wide.npy -o wide_back.npy");
+    let ((_, a), (_, b)) = (read_npy(&p.path("back.npy")), read_npy(&p.path("wide_back.npy")));
+    assert!(a.iter().zip(&b).all(|(a, b)| (10.0 * a - b).abs() < 1e-3));
+    let fvu = |v: &serde_json::Value| v["errors"]["fvu"].as_f64().expect("fvu");
+    assert!((fvu(&told) - fvu(&wide)).abs() < 1e-3, "{told} {wide}");
+}
+
+#[test]
 fn the_largest_codes_alone() {
     let p = place();
     p.ok(&format!("convert {} a.mereo", golden("saelens_topk")));
