@@ -215,8 +215,8 @@ def noise(module, scale=0.5):
 
 
 def short(m):
-    """The digits that a 32-bit float has."""
-    return [[float(f"{v:.7g}") for v in row] for row in m.tolist()]
+    """The fewest digits that are read as the same 32-bit floats."""
+    return [[float(str(v)) for v in row] for row in np.asarray(m, "f4")]
 
 
 def write():
