@@ -16,6 +16,15 @@ pub trait Model: Send + Sync {
     fn encode(&self, x: &Rows) -> Result<Codes>;
     /// Rows rebuilt from codes (n × d).
     fn decode(&self, z: &Codes) -> Result<Mat>;
+    /// Rows rebuilt from the codes of the rows `x`, in their units (n × d): as [`Model::decode`], but for a model that takes off each row what
+    /// only that row knows, and puts it back here.
+    ///
+    /// # Errors
+    /// Codes of another width; where rows are needed, another number of them.
+    fn decode_like(&self, z: &Codes, x: &Rows) -> Result<Mat> {
+        let _ = x;
+        self.decode(z)
+    }
     /// Which entries of rows it takes for unknown: [`Model::encode`] looks at the others alone.
     fn missing(&self) -> Missing {
         Missing::None
