@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let cli = args::Cli::try_parse().unwrap_or_else(|mut e| {
         // What follows `fit` is a method: clap only says that it knows no such word.
         if e.kind() == ErrorKind::InvalidSubcommand && std::env::args().any(|a| a == "fit") {
-            let tip = "the methods are pca, vq, nmf and ae, named before the data: mereo fit nmf DATA -o MODEL";
+            let tip = "the methods are pca, vq, nmf, ae and sae, named before the data: mereo fit nmf DATA -o MODEL";
             e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
         }
         e.exit()

@@ -8,8 +8,8 @@ use clap::ValueEnum;
 use mereo::comm::Solo;
 use mereo::compare::Facts;
 use mereo::fold::{self, Cpu, Engine, Method, Options, Pass, Plan, Stop};
-use mereo::source::Source;
-use mereo::{Ae, AeActivation, Mat, Missing, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Vq};
+use mereo::source::{self, Source};
+use mereo::{Ae, AeActivation, Mat, Missing, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Sae, Vq};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -46,6 +46,8 @@ pub enum Choice {
     AeTied,
     /// Autoencoder that only adds, as NMF does
     AeNonnegative,
+    /// Sparse autoencoder (TopK) that stores as many numbers of a row: k/2 of many latents alive, an index and a value each
+    Sae,
 }
 
 /// What a fit is asked for.
@@ -81,6 +83,7 @@ impl Choice {
             Self::AeRelu => "AE, ReLU",
             Self::AeTied => "AE, tied",
             Self::AeNonnegative => "AE, non-negative",
+            Self::Sae => "SAE",
         }
     }
 
@@ -102,6 +105,25 @@ impl Choice {
             // Without an offset, so that atoms have all of a row to make up.
             Self::AeNonnegative => Ae { nonnegative: true, decoder_bias: false, activation: AeActivation::Relu, ..own },
             _ => return None,
+        })
+    }
+
+    /// The sparse autoencoder that it stands for, if it is one, for data of so many rows and columns.
+    ///
+    /// Of k numbers a row, k/2 are alive. There are 8 latents a column, as many peers have, but no more than a quarter of the rows could tell
+    /// apart, and four for each number at least. Batches are short where rows are few, so that there are steps enough.
+    pub fn sae(self, ask: &Ask, (rows, cols): (usize, usize)) -> Option<Sae> {
+        if self != Self::Sae {
+            return None;
+        }
+        let own = Sae::default();
+        Some(Sae {
+            k: (ask.k / 2).max(1),
+            latents: Some((rows / 4).min(8 * cols).max(4 * ask.k)),
+            batch: (rows / 16).clamp(16, own.batch),
+            seed: ask.seed,
+            max_passes: ask.max_passes.unwrap_or(own.max_passes),
+            ..own
         })
     }
 
@@ -153,6 +175,9 @@ impl Runner<'_> {
         if let Some(ae) = choice.ae(ask) {
             return self.boxed(label, &ae, train);
         }
+        if let Some(sae) = choice.sae(ask, (source::count(train), train.cols())) {
+            return self.boxed(label, &sae, train);
+        }
         match choice {
             Choice::Vq | Choice::VqSpherical => {
                 let metric = if choice == Choice::Vq { mereo::vq::VqMetric::Euclidean } else { mereo::vq::VqMetric::Spherical };
@@ -186,7 +211,8 @@ impl Runner<'_> {
         engine: &dyn Engine<M>,
     ) -> Result<(M::Model, Facts)> {
         let params = serde_json::to_value(method).unwrap_or_default();
-        let mut bar = Progress::new(&format!("{label} with {} atoms", params["k"]), self.global);
+        let mut bar =
+            Progress::new(&format!("{label} with {} atoms", params.get("latents").unwrap_or(&params["k"])), self.global);
         let started = Instant::now();
         let fitted = {
             let mut watch = |seen: &Pass, plan: Plan| {

@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::show;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mereo::fold::{Pass, Plan};
+use mereo::fold::{Pass, Plan, Used};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,8 @@ impl Progress {
         };
         let start = if restarts > 1 { format!("start {}/{restarts}, ", seen.restart + 1) } else { String::new() };
         let held = seen.held.map_or(String::new(), |h| format!(", held out {}", show::number(h)));
-        self.bar.set_message(format!("{start}loss {}{held}, at most {left} left", show::number(seen.loss)));
+        let used = seen.used.map_or(String::new(), |u| format!(", {}", used(&u)));
+        self.bar.set_message(format!("{start}loss {}{held}{used}, at most {left} left", show::number(seen.loss)));
         self.bar.set_position(seen.pass as u64);
     }
 
@@ -88,4 +89,9 @@ impl Progress {
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// How a pass used the atoms: `L0 31.90, 0.3 % dead`.
+pub fn used(used: &Used) -> String {
+    format!("L0 {}, {:.1} % dead", show::number(used.l0), 100.0 * used.dead)
 }

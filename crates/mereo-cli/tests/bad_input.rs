@@ -283,8 +283,13 @@ fn images_of_different_sizes() {
 fn an_output_that_cannot_be_written() {
     let p = place();
     p.ok("fit pca digits -k 2 -o m.mereo");
-    let everything =
-        ["fit pca digits -k 2 -o", "compare digits -k 2 -o", "transform m.mereo digits -o", "export m.mereo --atoms"];
+    let everything = [
+        "fit pca digits -k 2 -o",
+        "compare digits -k 2 -o",
+        "transform m.mereo digits -o",
+        "export m.mereo --atoms",
+        "inspect m.mereo -o",
+    ];
     for line in everything {
         refused(&p, 1, &format!("{line} no/such/x.npy"), &["the folder no/such doesn't exist; create it first"]);
         refused(&p, 1, &format!("{line} old/x.npy"), &["the folder old doesn't exist"]);
@@ -391,7 +396,7 @@ fn words_in_the_wrong_order() {
     p.ok("fit vq digits -k 2 -o m.mereo");
     let out = p.run("fit digits nmf -o x.mereo");
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.code() == Some(2) && said.contains("pca, vq, nmf and ae, named before the data"), "{said}");
+    assert!(out.status.code() == Some(2) && said.contains("pca, vq, nmf, ae and sae, named before the data"), "{said}");
     refused(
         &p,
         1,

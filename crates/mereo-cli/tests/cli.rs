@@ -19,9 +19,10 @@ fn alone_it_prints_help_and_every_command_has_some() {
         assert!(said.contains(&format!("\n  {command} ")), "{command} is listed");
         p.ok(&format!("{command} --help"));
     }
-    for method in ["pca", "vq", "nmf", "ae"] {
+    for method in ["pca", "vq", "nmf", "ae", "sae"] {
         let help = p.ok(&format!("fit {method} --help"));
-        assert!(help.contains("-k, --k <ATOMS>") && help.contains("--seed") && help.contains("[default:"), "{help}");
+        let k = if method == "sae" { "ALIVE" } else { "ATOMS" };
+        assert!(help.contains(&format!("-k, --k <{k}>")) && help.contains("--seed") && help.contains("[default:"), "{help}");
     }
     assert!(p.ok("--version").starts_with("mereo "));
     assert!(p.fails(2, "fit nmf faces --max-pases 3 -o x").contains("--max-pases"));
@@ -31,8 +32,10 @@ fn alone_it_prints_help_and_every_command_has_some() {
 #[test]
 fn the_whole_way_with_every_method() {
     let p = Place::new();
-    for method in ["pca", "vq", "nmf", "ae"] {
-        let fit = p.json(&format!("fit {method} digits -k 7 --test 0.2 --prep unit-norm -o {method}.mereo"));
+    for method in ["pca", "vq", "nmf", "ae", "sae"] {
+        // Of a sparse autoencoder k is how many of its atoms are alive on a row.
+        let (own, k) = if method == "sae" { ("--latents 80 --batch 100 --max-passes 20", 80) } else { ("", 7) };
+        let fit = p.json(&format!("fit {method} digits -k 7 --test 0.2 --prep unit-norm {own} -o {method}.mereo"));
         assert_eq!((fit["rows"].as_u64(), fit["test"]["rows"].as_u64()), (Some(1438), Some(359)), "{fit}");
         assert_eq!(fit["prep"], serde_json::json!(["unit-norm"]));
         assert_eq!(fit["params"]["k"], 7);
@@ -40,9 +43,14 @@ fn the_whole_way_with_every_method() {
         assert!(0.1 < train && train < test && test < 0.8, "{method}: {train} {test}");
 
         let told = p.json(&format!("transform {method}.mereo digits -o {method}.npy"));
-        assert_eq!((told["rows"].as_u64(), told["atoms"].as_u64()), (Some(1797), Some(7)));
+        assert_eq!((told["rows"].as_u64(), told["atoms"].as_u64()), (Some(1797), Some(k as u64)));
         let (shape, codes) = read_npy(&p.path(&format!("{method}.npy")));
-        assert_eq!((shape, codes.len()), (vec![1797, 7], 1797 * 7));
+        assert_eq!((shape, codes.len()), (vec![1797, k], 1797 * k));
+        if method == "sae" {
+            assert!(codes.chunks(k).all(|row| row.iter().filter(|v| **v != 0.0).count() <= 7), "no more than k are alive");
+            assert!(fit["used"][19]["l0"].as_f64().is_some_and(|l0| l0 > 3.0 && l0 <= 7.0), "{fit}");
+            assert!(fit["speed"].as_f64().is_some_and(|speed| speed > 0.0));
+        }
         if method == "vq" {
             assert!(codes.chunks(7).all(|row| row.iter().filter(|v| **v != 0.0).count() == 1), "codes are one-hot");
         }
@@ -57,20 +65,20 @@ fn the_whole_way_with_every_method() {
 
         let seen = p.json(&format!("inspect {method}.mereo --data digits"));
         let atoms = seen["atoms"].as_array().expect("atoms");
-        assert_eq!((atoms.len(), seen["model"]["method"].as_str()), (7, Some(method)));
+        assert_eq!((atoms.len(), seen["model"]["method"].as_str()), (k, Some(method)));
         let shares: f64 = atoms.iter().map(|a| a["share"].as_f64().expect("share")).sum();
         assert!((shares - 1.0).abs() < 1e-9, "shares add up");
         assert_eq!(atoms[0]["strongest"].as_array().map(Vec::len), Some(5));
         let alone = p.json(&format!("inspect {method}.mereo"));
         let known = match method {
             "pca" => Some("variance"),
-            "vq" => Some("rows"),
+            "vq" | "sae" => Some("rows"),
             _ => None,
         };
         for name in ["variance", "rows"] {
             let shares: Vec<f64> = alone["atoms"].as_array().expect("atoms").iter().filter_map(|a| a[name].as_f64()).collect();
-            assert_eq!(shares.len(), if known == Some(name) { 7 } else { 0 }, "{alone}");
-            assert!(shares.is_sorted_by(|a, b| a >= b));
+            assert_eq!(shares.len(), if known == Some(name) { k } else { 0 }, "{alone}");
+            assert!(method == "sae" || shares.is_sorted_by(|a, b| a >= b));
             match (method, known == Some(name)) {
                 ("pca", true) => assert!((shares.iter().sum::<f64>() - (1.0 - train)).abs() < 1e-4, "what it explains"),
                 ("vq", true) => assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "every row is in one cell"),
@@ -83,7 +91,7 @@ fn the_whole_way_with_every_method() {
         assert_eq!((model["what"].as_str(), model["cols"].as_u64()), (Some("model"), Some(64)));
 
         p.ok(&format!("export {method}.mereo --atoms atoms.npy"));
-        assert_eq!(read_npy(&p.path("atoms.npy")).0, [7, 64]);
+        assert_eq!(read_npy(&p.path("atoms.npy")).0, [k, 64]);
         p.ok(&format!("export {method}.mereo --atoms atoms.png"));
         assert!(std::fs::read(p.path("atoms.png")).expect("png").starts_with(b"\x89PNG"));
     }
@@ -115,6 +123,47 @@ fn an_autoencoder_stops_early_and_tells_when_it_diverges() {
 }
 
 #[test]
+fn latents_of_a_sparse_autoencoder_are_inspected() {
+    let p = Place::new();
+    let fit = p.ok("fit sae digits --latents 128 -k 6 --batch 100 --max-passes 15 --validation 0.1 -o s.mereo");
+    assert!(fit.contains("% dead") && fit.contains("rows a second") && fit.contains("held out"), "{fit}");
+    let seen = p.json("inspect s.mereo --data digits");
+    let l = &seen["latents"];
+    for field in ["density", "encoder_decoder", "nearest"] {
+        assert_eq!(l[field].as_array().map(Vec::len), Some(128), "{field}");
+    }
+    let (on, fvu) = (&l["on"], seen["on"]["errors"]["fvu"].as_f64().expect("fvu"));
+    assert!((on["fvu"].as_f64().expect("fvu") - fvu).abs() < 1e-6, "{on}");
+    assert!(on["l0"].as_f64().is_some_and(|l0| l0 > 3.0 && l0 <= 6.0));
+    let ks: Vec<u64> = l["multi_k"].as_array().expect("curve").iter().filter_map(|at| at["k"].as_u64()).collect();
+    assert_eq!(ks, [2, 3, 6, 12, 24]);
+    let told = p.ok("inspect s.mereo --data digits --list 7 -o s.html");
+    for words in ["encoder·decoder", "… of 128 latents", "explained", "firing", "at k = 24", "nearest"] {
+        assert!(told.contains(words), "{words} in {told}");
+    }
+    let page = std::fs::read_to_string(p.path("s.html")).expect("page");
+    assert_eq!(page.matches("<svg class=\"chart\"").count(), 4, "three histograms and a curve");
+    assert!(page.contains("128 latents of digits") && page.contains("Other numbers alive"));
+    // Without data, from what the fit remembers; of another method, its atoms.
+    assert!(p.ok("inspect s.mereo").contains("last pass"));
+    p.ok("fit nmf digits -k 4 -o n.mereo");
+    p.ok("inspect n.mereo -o n.html");
+    assert!(std::fs::read_to_string(p.path("n.html")).expect("page").contains("4 atoms of digits"));
+    assert!(p.fails(1, "inspect s.mereo -o no/such.html").contains("no doesn't exist"));
+    for (flags, words) in [
+        ("--architecture relu", "sparsity = 0"),
+        ("--l0 20", "jumprelu"),
+        ("--architecture group-max --latents 100 -k 7", "multiple of k"),
+        ("--prefixes 0.5,0.25,1", "rise to 1"),
+        ("--multi 0.1 --architecture batch-topk", "topk"),
+        ("--latents 0", "latents = 0"),
+    ] {
+        let said = p.fails(2, &format!("fit sae digits {flags} -o x"));
+        assert!(said.contains(words), "{flags}: {said}");
+    }
+}
+
+#[test]
 fn no_rows_are_held_out_where_that_is_asked() {
     let p = Place::new();
     for (fit, rows) in [("--test 0", 1797), ("--test 0 --train 100", 100), ("--test 0%", 1797)] {
@@ -132,7 +181,7 @@ fn no_rows_are_held_out_where_that_is_asked() {
 #[test]
 fn same_seed_same_bytes_on_any_number_of_threads() {
     let p = Place::new();
-    for method in ["pca", "vq", "nmf", "ae"] {
+    for method in ["pca", "vq", "nmf", "ae", "sae"] {
         for (threads, seed) in [(1, 5), (3, 5), (1, 6)] {
             p.ok(&format!("fit {method} digits -k 5 --seed {seed} --test 100 --threads {threads} -o {method}{threads}{seed}"));
         }
@@ -177,7 +226,7 @@ fn a_reader_that_goes_away_is_no_error() {
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
     let p = Place::new();
-    for method in ["pca", "vq", "nmf", "ae"] {
+    for method in ["pca", "vq", "nmf", "ae", "sae"] {
         let said = p.fails(2, &format!("fit {method} digits -k 0 -o x"));
         assert!(said.starts_with("error: k ") && said.contains('0'), "{said}");
         let said = p.fails(2, &format!("fit {method} digits -k 100000 -o x"));

@@ -106,3 +106,27 @@ fn autoencoders_are_measured_by_how_far_they_are_from_pca() {
     let out = mereo(folder.path(), &["compare", "digits", "-k", "6", "--ks", "none", "--methods", "pca,ae-tied", "-o", "r.html"]);
     assert!(text(&out.stdout).contains("above PCA"), "{}", text(&out.stdout));
 }
+
+#[test]
+fn a_sparse_autoencoder_stores_as_many_numbers_a_row() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let line =
+        ["compare", "digits", "-k", "8", "--ks", "none", "--methods", "pca,vq,nmf,ae,sae", "--max-passes", "20", "-o", "r.html"];
+    let out = mereo(folder.path(), &[&line[..], &["--json"]].concat());
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).expect("json");
+    let of = |i: usize, field: &str| json["entries"][i][field].as_f64();
+    let a_row: Vec<f64> = (0..5).filter_map(|i| of(i, "row_numbers")).collect();
+    assert_eq!((a_row[..4].to_vec(), a_row.len()), (vec![8.0, 1.0, 8.0, 8.0], 5));
+    assert!(a_row[4] > 6.0 && a_row[4] <= 8.0, "4 latents alive: {a_row:?}");
+    assert_eq!(
+        (json["entries"][4]["atoms"].as_array().map(Vec::len), &json["entries"][4]["params"]["k"]),
+        (Some(359), &4.into())
+    );
+    // More atoms than principal components are not bound by them.
+    assert!(of(3, "above_pca").is_some() && of(4, "above_pca").is_none());
+    let page = std::fs::read_to_string(folder.path().join("r.html")).expect("report");
+    assert!(page.contains("359 of SAE") && page.contains("Numbers stored per row"));
+    let out = mereo(folder.path(), &line);
+    assert!(text(&out.stdout).contains("an index and a value"), "{}", text(&out.stdout));
+}

@@ -1,6 +1,6 @@
 //! A page that a command composes: sentences, tables, charts, atoms in pictures and whole comparisons, in its own order.
 
-use crate::chart::{Axis, Chart, Line, key, lines};
+use crate::chart::{Axis, Chart, Line, bars, key, lines};
 use crate::figure::{self, Names};
 use crate::heat::{Heat, heat};
 use crate::page::shell;
@@ -49,6 +49,8 @@ pub enum Block {
     Table(Table),
     /// Charts, side by side.
     Plots(Vec<Plot>),
+    /// Histograms, side by side.
+    Bars(Vec<Bars>),
     /// Numbers over time as rows of colour, side by side.
     Heats(Vec<Heat>),
     /// Sets of atoms, each as one picture, side by side.
@@ -104,6 +106,21 @@ pub struct Plot {
     pub guides: Vec<(String, Vec<(f64, f64)>)>,
 }
 
+/// A histogram.
+#[derive(Debug, Clone, Default)]
+pub struct Bars {
+    /// What it shows.
+    pub title: String,
+    /// The horizontal axis.
+    pub x: String,
+    /// The vertical axis.
+    pub y: String,
+    /// The ends of the horizontal axis.
+    pub range: (f64, f64),
+    /// Heights of bars of equal width, from end to end.
+    pub heights: Vec<f64>,
+}
+
 /// A set of atoms as one picture.
 #[derive(Debug, Clone)]
 pub struct Plate {
@@ -152,6 +169,7 @@ fn block(b: &Block) -> Markup {
         Block::Text(text) => html! { p { (text) } },
         Block::Table(t) => table(t),
         Block::Plots(plots) => html! { div.charts { @for p in plots { (plot(p)) } } },
+        Block::Bars(charts) => html! { div.charts { @for b in charts { (histogram(b)) } } },
         Block::Heats(heats) => html! { div.charts { @for h in heats { (heat(h)) } } },
         Block::Plates(plates) => html! { div.plates { @for p in plates { (plate(p)) } } },
         Block::Atoms { atoms, image, under, columns } => each(atoms, *image, under, columns.as_deref()),
@@ -210,6 +228,11 @@ fn plot(p: &Plot) -> Markup {
             @if named && !short { div.legend { @for (i, name) in names.iter().enumerate() { span { (key(i)) (name) } } } }
         }
     }
+}
+
+fn histogram(b: &Bars) -> Markup {
+    let axis = |label| Axis { label, scale: Scale::Linear, unit: Unit::Plain };
+    html! { figure { h3 { (b.title) } (bars(&b.title, axis(&b.x), axis(&b.y), b.range, &b.heights, 0)) } }
 }
 
 fn plate(p: &Plate) -> Markup {

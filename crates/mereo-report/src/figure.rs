@@ -28,9 +28,15 @@ pub fn figure(c: &Comparison, headed: bool) -> Markup {
     }
 }
 
+/// Atoms of the model that has the most.
+fn most(c: &Comparison) -> usize {
+    c.entries.iter().map(|e| e.atoms.rows).max().unwrap_or(c.k)
+}
+
 fn images(c: &Comparison, shape: (usize, usize), headed: bool) -> Markup {
     let held = if c.data.test > 0 { "held-out row" } else { "row" };
-    let shown = c.k.min(SHOWN);
+    let most = most(c);
+    let shown = most.min(SHOWN);
     html! {
         @if headed { h2 { "Atoms, and one " (held) " made of them" } }
         p.note {
@@ -39,7 +45,7 @@ fn images(c: &Comparison, shape: (usize, usize), headed: bool) -> Markup {
             @if c.data.test > 0 { ", which no model saw. " } @else { ", one of those that were learned from. " }
             "Codes stand in the places of their atoms, black above zero and red below; in pictures of rows, large numbers are bright."
             @if c.entries.iter().any(|e| e.example.offset.is_some()) { " The offset is what a model decodes from no codes at all: for centred PCA, the mean row." }
-            @if shown < c.k { " The first " (shown) " of " (c.k) " atoms are drawn." }
+            @if shown < most { " The first " (shown) " of " (most) " atoms are drawn." }
         }
         @for (i, e) in c.entries.iter().enumerate() { (equation(c, e, i, shape)) }
     }
@@ -50,6 +56,7 @@ fn heading(e: &Entry, i: usize) -> Markup {
         "pca" => "orthogonal axes, which may cancel each other",
         "vq" => "each row is one atom, chosen from k",
         "nmf" => "parts that only add: no number is negative",
+        "sae" => "many atoms, of which few are alive on a row",
         _ => "",
     };
     html! { h3 { (key(i)) (e.facts.label) " " @if !forbids.is_empty() { span.what { (forbids) } } } }
@@ -180,16 +187,16 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn columns(c: &Comparison, headed: bool) -> Markup {
-    let d = c.data.cols;
+    let (d, most) = (c.data.cols, most(c));
     html! {
         @if headed { h2 { "Atoms" } }
         p.note {
             "One row of colour is one atom, from the first column on the left to the last on the right: numbers above zero go to "
             "black, below zero to red, each atom by its own largest."
             @if d > COLUMNS { " Neighbouring columns are drawn as one, by the largest of them." }
-            @if c.k > SHOWN { " The first " (SHOWN) " of " (c.k) " atoms are drawn." }
+            @if most > SHOWN { " The first " (SHOWN) " of " (most) " atoms are drawn." }
             " Below, the strongest columns of "
-            @if c.k > PROFILES { "the first " (PROFILES) " atoms." } @else { "each." }
+            @if most > PROFILES { "the first " (PROFILES) " atoms." } @else { "each." }
         }
         @for (i, e) in c.entries.iter().enumerate() {
             section.model {

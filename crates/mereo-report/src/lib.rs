@@ -10,7 +10,7 @@ mod picture;
 mod table;
 mod ticks;
 
-pub use document::{Block, Document, Plate, Plot, Section, Table};
+pub use document::{Bars, Block, Document, Plate, Plot, Section, Table};
 pub use heat::Heat;
 pub use page::html;
 pub use picture::{montage, png};

@@ -67,6 +67,9 @@ fn facts(c: &Comparison) -> Markup {
     html! {
         @if let Some(about) = &d.about { (sentence(about)) br; }
         (count(c.k, "atom")) @if c.entries.len() > 1 { " each" }
+        @for e in c.entries.iter().filter(|e| e.atoms.rows != c.k) {
+            ", but " (whole(e.atoms.rows)) " of " (e.facts.label) ", of which a row stores " (number(e.row_numbers)) " numbers: an index and a value of each that is alive"
+        }
         " · " (count(d.train, "row")) " to learn from" @if d.test > 0 { ", " (whole(d.test)) " held out" }
         " · " (count(d.cols, "column")) @if let Some((h, w)) = d.image { " (images of " (h) "×" (w) ")" }
         " · " @if d.preparation.is_empty() { "no preparation" } @else { "prepared by " (d.preparation.join(", then ")) }

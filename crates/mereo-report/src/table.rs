@@ -120,6 +120,12 @@ const CODES: &[Measure] = &[
 
 const COST: &[Measure] = &[
     row("Numbers per row", "Codes other than zero that a row needs, on average (L0).", number, |e| Some(e.code_measures.l0)),
+    row(
+        "Numbers stored per row",
+        "All its codes; of a few among many, the index and the value of each, or the index alone where every value is 1.",
+        number,
+        |e| Some(e.row_numbers),
+    ),
     row("Numbers in the model", "What the model file holds; rows are rebuilt from it and their codes.", count, |e| {
         Some(e.stored as f64)
     }),

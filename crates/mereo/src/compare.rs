@@ -156,6 +156,9 @@ pub struct Entry {
     pub code_measures: CodeMeasures,
     /// Numbers that the model file holds.
     pub stored: usize,
+    /// Numbers that have to be stored of a row, on the mean: k codes where they are dense; where only a few are, the index and the value of each,
+    /// or the index alone if all values are 1.
+    pub row_numbers: f64,
     /// Variance of codes · atoms along its principal directions, falling, as shares of the variance of the rows. For PCA these
     /// are the explained variance ratios.
     pub scree: Vec<f64>,
@@ -223,6 +226,7 @@ pub fn entry(model: &dyn Model, facts: Facts, setting: &Setting) -> Result<Entry
         atom_measures: measure::atoms(model.atoms(), setting.image),
         code_measures: measure::codes(&codes),
         stored: stored(model),
+        row_numbers: row_numbers(&codes),
         scree: scree(&codes, model.atoms(), &sample)?,
         histogram: histogram(&codes),
         example: work(model, &row(setting.test.unwrap_or(setting.train), setting.shown)?)?,
@@ -273,17 +277,28 @@ fn stored(model: &dyn Model) -> usize {
     bag.tensors.values().map(|t| length(&t.data)).sum()
 }
 
+fn row_numbers(codes: &Codes) -> f64 {
+    match codes {
+        Codes::Dense(z) => z.cols as f64,
+        Codes::Sparse(z) => {
+            let each = if z.values.iter().all(|v| *v == 1.0) { 1.0 } else { 2.0 };
+            each * z.values.len() as f64 / z.rows.max(1) as f64
+        }
+    }
+}
+
 /// Eigenvalues of the covariance of codes · atoms over the total variance of the rows `x` that the codes are of.
 ///
 /// With C the covariance of the codes (k×k) and A the atoms, the nonzero eigenvalues of `AᵀCA` are those of `G½ C G½` with `G = AAᵀ`:
-/// k×k, not d×d.
+/// k×k, not d×d. Where there are more atoms than columns, d×d is the smaller one.
 fn scree(codes: &Codes, atoms: &Mat, x: &Rows) -> Result<Vec<f64>> {
     let (n, k) = (codes.rows(), codes.cols());
     let total = variance(x);
     if n == 0 || k == 0 || total <= 0.0 {
         return Ok(Vec::new());
     }
-    let z = codes.to_mat();
+    let wide = k > atoms.cols;
+    let (z, k) = if wide { (codes.times(atoms)?, atoms.cols) } else { (codes.to_mat(), k) };
     let mut mean = vec![0f64; k];
     for row in z.data.chunks_exact(k) {
         mean.iter_mut().zip(row).for_each(|(m, &v)| *m += f64::from(v) / n as f64);
@@ -293,6 +308,9 @@ fn scree(codes: &Codes, atoms: &Mat, x: &Rows) -> Result<Vec<f64>> {
     let centred = linalg::shifted(&crate::mat::DenseRows { cols: k, data: (&z.data).into(), weights: None }, &shift);
     let mut c = vec![0f64; k * k];
     linalg::add_tn(&mut c, &centred, &Rows::dense(k, &centred));
+    if wide {
+        return Ok(linalg::eigh(&c, k)?.0.iter().map(|v| v.max(0.0) / n as f64 / total).collect());
+    }
     let mut g = vec![0f64; k * k];
     for i in 0..k {
         for j in 0..=i {
@@ -428,6 +446,22 @@ mod tests {
     }
 
     #[test]
+    fn the_scree_is_the_same_of_more_atoms_than_columns() {
+        let x = data(300, 6);
+        let z = data(300, 4);
+        let atoms = data(4, 6);
+        let few = scree(&Codes::Dense(z.clone()), &atoms, &x.view()).expect("scree");
+        // The same atoms, and as many again that no row uses.
+        let mut wide = Mat::zeros(8, 6);
+        wide.data[..24].copy_from_slice(&atoms.data);
+        let mut codes = Mat::zeros(300, 8);
+        (0..300).for_each(|i| codes.row_mut(i)[..4].copy_from_slice(z.row(i)));
+        let many = scree(&Codes::Dense(codes), &wide, &x.view()).expect("scree");
+        assert_eq!((few.len(), many.len()), (4, 6));
+        assert!(few.iter().zip(&many).all(|(a, b)| (a - b).abs() < 1e-5 * few[0]) && many[5] < 1e-9, "{few:?} {many:?}");
+    }
+
+    #[test]
     fn the_scree_of_clusters_has_one_direction_less_than_cells() {
         let x = data(400, 6);
         let source = Memory::from(&x);
@@ -439,6 +473,7 @@ mod tests {
         assert_eq!(e.histogram.zeros, 1200, "three of four codes are zero");
         assert_eq!((e.histogram.counts[0], e.histogram.counts[BINS - 1]), (1200, 400));
         assert_eq!(e.example.codes.iter().filter(|v| **v != 0.0).count(), 1);
+        assert_eq!(e.row_numbers, 1.0, "the number of its cell");
         assert_eq!(e.example.offset, None);
     }
 
@@ -466,6 +501,7 @@ mod tests {
     #[test]
     fn sparse_codes_count_their_zeros() {
         let csr = Csr::new(2, 3, vec![0, 1, 2], vec![0, 2], vec![2.0, 1.0]).expect("csr");
+        assert_eq!(row_numbers(&Codes::Sparse(csr.clone())), 2.0, "an index and a value");
         let h = histogram(&Codes::Sparse(csr.clone()));
         assert_eq!(h, histogram(&Codes::Dense(csr.view().to_mat())));
         assert_eq!((h.low, h.high, h.zeros, h.counts[0], h.counts[20], h.counts[39]), (0.0, 2.0, 4, 4, 1, 1));

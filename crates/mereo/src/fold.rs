@@ -184,6 +184,17 @@ pub struct Progress {
     /// How far the pass began from a stationary point: the size of the projected gradient as a share of that of the first pass,
     /// where the method knows it.
     pub gradient: Option<f64>,
+    /// How the pass so far used the atoms, where the method's codes are mostly zero.
+    pub used: Option<Used>,
+}
+
+/// How many atoms rows use, and how many no row does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// L0: atoms alive on the mean row of a pass.
+    pub l0: f64,
+    /// Share of the atoms that are dead at its end, as the method defines that.
+    pub dead: f64,
 }
 
 /// Where `observe` and `update` run.
@@ -224,6 +235,9 @@ pub struct Pass {
     /// The loss of the rows that were held out ([`Early`]) after it, if any were.
     #[serde(default)]
     pub held: Option<f64>,
+    /// See [`Progress::used`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<Used>,
 }
 
 /// Sees every pass; [`ControlFlow::Break`] ends the fit with the model so far.
@@ -446,14 +460,8 @@ fn drive<M: Method>(
             let first = !std::mem::replace(&mut checked, true);
             if progress.loss.is_finite() {
                 let apart = held.map(|h| h.loss(method, &run.state, comm, first)).transpose()?;
-                let seen = Pass {
-                    restart: run.restart,
-                    pass: pass + 1,
-                    loss: progress.loss,
-                    seconds: clock(),
-                    gradient: progress.gradient,
-                    held: apart,
-                };
+                let Progress { loss, gradient, used, .. } = progress;
+                let seen = Pass { restart: run.restart, pass: pass + 1, loss, seconds: clock(), gradient, held: apart, used };
                 run.curve.push(seen);
                 let judge = apart.or(method.remedy().map(|_| progress.loss));
                 if let Some(loss) = judge.filter(|loss| run.peak.as_ref().is_none_or(|p| *loss < p.loss)) {

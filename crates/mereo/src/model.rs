@@ -25,6 +25,14 @@ pub trait Model: Send + Sync {
         let _ = x;
         self.decode(z)
     }
+    /// Codes with k atoms alive on a row at most, instead of as many as the model was fitted with; `None` if it chooses them by no such number.
+    fn encode_at(&self, _x: &Rows, _k: usize) -> Result<Option<Codes>> {
+        Ok(None)
+    }
+    /// What rows are multiplied by to encode them (k × d), if that is how.
+    fn encoder(&self) -> Option<&Mat> {
+        None
+    }
     /// Which entries of rows it takes for unknown: [`Model::encode`] looks at the others alone.
     fn missing(&self) -> Missing {
         Missing::None

@@ -302,7 +302,7 @@ impl Method for Pca {
         let loss = (total - squares.iter().sum::<f64>()).max(0.0) / n / d as f64;
         let mean = if self.center { mean } else { vec![0.0; d] };
         state.found = Some(Found { axes, mean, squares, total });
-        Ok(Progress { loss, done, gradient: None })
+        Ok(Progress { loss, done, ..Progress::default() })
     }
 
     fn model(&self, state: PcaState) -> Result<PcaModel> {

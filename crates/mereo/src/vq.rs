@@ -358,7 +358,7 @@ impl Method for Vq {
         Ok(Progress {
             loss: state.inertia / per_entry,
             done: !split && total <= self.tol * variance(&sums, n, d),
-            gradient: None,
+            ..Progress::default()
         })
     }
 

@@ -7,6 +7,7 @@ use mereo::fold::{Checkpoint, Cpu, Engine, Fitted, Memo, Method, Options, Pass, 
 use mereo::nmf::{Nmf, NmfLoss, NmfModel, NmfSolver};
 use mereo::pca::{Pca, PcaModel, PcaSolver};
 use mereo::rng::rng;
+use mereo::sae::{Sae, SaeArchitecture, SaeModel};
 use mereo::source::{Memory, Source};
 use mereo::store::Bag;
 use mereo::vq::{Vq, VqModel};
@@ -24,6 +25,8 @@ struct Case<M: Method> {
     truth: Mat,
     /// Relative difference of losses and atoms allowed between runs that sum in another order.
     tol: f64,
+    /// The reported loss, of a model on rows.
+    loss: fn(&dyn Model, &Mat) -> f64,
 }
 
 fn run<M: Method>(method: &M, source: &dyn Source) -> Fitted<M::Model> {
@@ -46,6 +49,11 @@ fn reconstruction_loss(model: &dyn Model, x: &Mat) -> f64 {
     let back = model.decode(&z).expect("decode");
     let sum: f64 = x.data.iter().zip(&back.data).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     sum / x.data.len() as f64
+}
+
+/// Fraction of the rows' variance that the model leaves unexplained.
+fn fvu(model: &dyn Model, x: &Mat) -> f64 {
+    mereo::measure::errors(model, &Memory::new(x.view())).expect("errors").fvu
 }
 
 /// |cosine| of the worst matched planted atom with its nearest learned one.
@@ -227,7 +235,9 @@ fn rows_are_shuffled<M: Method>(case: &Case<M>) {
 }
 
 /// Rows held out are never shown, are measured after every pass, and the model is the best on them.
-fn held_out_rows_say_when_to_stop<M: Method>(case: &Case<M>) {
+///
+/// `tol`: relative difference of what is said of them and what the model makes of them.
+fn held_out_rows_say_when_to_stop<M: Method>(case: &Case<M>, tol: f64) {
     let early = case.method.early().expect("early");
     let f = run(&case.method, &Memory::new(case.data.view()));
     let held: Vec<f64> = f.curve.iter().map(|p| p.held.expect("held")).collect();
@@ -239,8 +249,8 @@ fn held_out_rows_say_when_to_stop<M: Method>(case: &Case<M>) {
     let n = case.data.rows;
     let apart = ((early.share * n as f64).round() as usize).clamp(1, n - 1);
     let rows = rng(case.method.seed(), mereo::fold::stream::EARLY, 0).choose(n, apart);
-    let is = reconstruction_loss(&f.model, &case.data.view().pick(&rows).to_mat());
-    assert!((is - best).abs() <= 1e-4 * best, "held out {best}, of the model {is}");
+    let is = (case.loss)(&f.model, &case.data.view().pick(&rows).to_mat());
+    assert!((is - best).abs() <= tol * best, "held out {best}, of the model {is}");
     let (seen, shown) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let f =
         fit_on(&case.method, &Memory::new(case.data.view()), &Counting(&seen, &shown), &Solo, Options::default()).expect("fit");
@@ -364,7 +374,7 @@ fn loss_falls<M: Method>(case: &Case<M>) {
 /// `slack`: by how much a fresh encoding of the rows may beat the last pass. It is never worse.
 fn reported_loss_is_the_models<M: Method>(case: &Case<M>, slack: f64) {
     let f = run(&case.method, &Memory::new(case.data.view()));
-    let (said, is) = (last(&f), reconstruction_loss(&f.model, &case.data));
+    let (said, is) = (last(&f), (case.loss)(&f.model, &case.data));
     assert!(is <= said * (1.0 + 1e-4) + 1e-9 && is >= said * (1.0 - slack) - 1e-9, "reported {said}, measured {is}");
 }
 
@@ -667,7 +677,14 @@ fn spiked(n: usize, d: usize) -> (Mat, Mat) {
 
 fn pca(solver: PcaSolver) -> Case<Pca> {
     let (data, truth) = spiked(400, 24);
-    Case { method: Pca { k: 3, solver, ..Pca::default() }, load: PcaModel::load, data, truth, tol: 1e-5 }
+    Case {
+        method: Pca { k: 3, solver, ..Pca::default() },
+        load: PcaModel::load,
+        data,
+        truth,
+        tol: 1e-5,
+        loss: reconstruction_loss,
+    }
 }
 
 const PCA_K: &[(usize, &[&str])] = &[(0, &["k = 0"]), (25, &["25", "24 columns", "lower k"])];
@@ -718,7 +735,14 @@ laws!(
 
 fn vq() -> Case<Vq> {
     let (data, truth) = clusters(300, 6, 9);
-    Case { method: Vq { k: 6, n_init: 3, seed: 1, ..Vq::default() }, load: VqModel::load, data, truth, tol: 1e-5 }
+    Case {
+        method: Vq { k: 6, n_init: 3, seed: 1, ..Vq::default() },
+        load: VqModel::load,
+        data,
+        truth,
+        tol: 1e-5,
+        loss: reconstruction_loss,
+    }
 }
 
 laws!(
@@ -748,7 +772,7 @@ laws!(
 fn nmf(loss: NmfLoss, solver: NmfSolver) -> Case<Nmf> {
     let (data, truth) = blocks(200, 5, 8, 0.3);
     let method = Nmf { k: 5, loss, solver, max_passes: 200, seed: 3, ..Nmf::default() };
-    Case { method, load: NmfModel::load, data, truth, tol: 1e-3 }
+    Case { method, load: NmfModel::load, data, truth, tol: 1e-3, loss: reconstruction_loss }
 }
 
 laws!(
@@ -1104,7 +1128,7 @@ fn ae(k: usize, set: impl Fn(&mut Ae)) -> Case<Ae> {
     let truth = Mat { rows: 1, cols: 24, data: truth.row(0).to_vec() };
     let mut method = Ae { k, batch: 32, max_passes: 12, seed: 1, ..Ae::default() };
     set(&mut method);
-    Case { method, load: AeModel::load, data, truth, tol: 1e-3 }
+    Case { method, load: AeModel::load, data, truth, tol: 1e-3, loss: reconstruction_loss }
 }
 
 laws!(
@@ -1184,7 +1208,7 @@ laws!(
     [
         block_sizes_agree,
         worker_counts_agree,
-        held_out_rows_say_when_to_stop,
+        held_out_rows_say_when_to_stop(1e-4),
         same_seed_same_bytes_on_any_threads,
         resumed_run_ends_the_same,
         cancelled_fit_gives_the_model_so_far,
@@ -1203,3 +1227,178 @@ laws!(
     }),
     [a_fit_that_diverges_ends_with_its_last_good_model]
 );
+
+/// A few passes of a sparse autoencoder with parameters of its own, on rows of few of many directions.
+fn sae(set: impl Fn(&mut Sae)) -> Case<Sae> {
+    let planted = mereo::synth::dictionary(245, 12, 20, 2, 4).expect("planted");
+    let mut method = Sae { latents: Some(32), k: 3, batch: 32, max_passes: 8, seed: 1, ..Sae::default() };
+    set(&mut method);
+    Case { method, load: SaeModel::load, data: planted.data, truth: planted.atoms, tol: 1e-3, loss: fvu }
+}
+
+const SAE_K: &[(usize, &[&str])] = &[(0, &["k = 0", "at least 1"]), (97, &["k = 97", "96 latents", "lower k"])];
+
+laws!(
+    sae_laws,
+    sae(|_| {}),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        rows_are_shuffled,
+        windows_agree,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.3),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        a_place_stored_twice_is_one,
+        bad_input_names_the_fix,
+        bad_k_names_the_fix(|k| Sae { k, ..Sae::default() }, SAE_K),
+    ]
+);
+
+// Without workers, which each choose among their own rows: a batch of two workers has other latents alive than one of all rows.
+laws!(
+    sae_batch_topk_laws,
+    sae(|m| m.architecture = SaeArchitecture::BatchTopK),
+    [
+        block_sizes_agree,
+        rows_are_counted_once,
+        rows_are_shuffled,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.3),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+    ]
+);
+
+laws!(
+    sae_group_max_laws,
+    sae(|m| {
+        m.architecture = SaeArchitecture::GroupMax;
+        m.k = 4;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.3),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+    ]
+);
+
+laws!(
+    sae_jump_relu_laws,
+    sae(|m| {
+        m.architecture = SaeArchitecture::JumpRelu;
+        m.sparsity = 0.05;
+        m.l0 = Some(3.0);
+        m.bandwidth = 0.1;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.4),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+    ]
+);
+
+laws!(
+    sae_gated_laws,
+    sae(|m| {
+        m.architecture = SaeArchitecture::Gated;
+        m.sparsity = 0.05;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.4),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+    ]
+);
+
+laws!(
+    sae_relu_laws,
+    sae(|m| {
+        m.architecture = SaeArchitecture::Relu;
+        m.sparsity = 0.05;
+        m.optimizer = mereo::SaeOptimizer::Signum;
+        m.center = true;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        reported_loss_is_the_models(0.4),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+    ]
+);
+
+// Every term of the loss at once, and the mean of the weights.
+laws!(
+    sae_all_terms_laws,
+    sae(|m| {
+        m.prefixes = vec![0.5, 1.0];
+        m.multi = 0.125;
+        m.dead_rows = Some(20);
+        m.ema = 0.5;
+        m.warmup = 0.1;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        windows_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+    ]
+);
+
+// What is said of rows held out is over the variance of the others.
+laws!(
+    sae_early_laws,
+    sae(|m| {
+        m.validation = 0.2;
+        m.patience = 3;
+        m.max_passes = 40;
+        m.decay = mereo::SaeDecay::None;
+    }),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        held_out_rows_say_when_to_stop(0.2),
+        same_seed_same_bytes_on_any_threads,
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        bad_input_names_the_fix,
+    ]
+);
+
+/// More rows, and the time to learn what they are made of.
+fn sae_planted() -> Case<Sae> {
+    let planted = mereo::synth::dictionary(6000, 32, 12, 2, 4).expect("planted");
+    let method = Sae { latents: Some(48), k: 2, batch: 200, max_passes: 30, lr: Some(3e-3), seed: 1, ..Sae::default() };
+    Case { method, load: SaeModel::load, data: planted.data, truth: planted.atoms, tol: 1e-3, loss: fvu }
+}
+
+// Not that permuted rows agree: which of many optima descent ends in depends on their order.
+laws!(sae_planted_laws, sae_planted(), [planted_truth_is_found(0.95), reported_loss_is_the_models(0.3)]);

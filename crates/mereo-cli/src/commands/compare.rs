@@ -33,7 +33,7 @@ pub struct Args {
     /// The data: an embedded name, a fetched name, or a path.
     #[arg(default_value = "faces")]
     pub data: OsString,
-    /// Number of atoms of every model [default: 49, or as many as the data has columns or training rows].
+    /// Number of atoms of every model; of a sparse autoencoder twice the number alive, since each is an index and a value [default: 49, or as many as the data has columns or training rows].
     #[arg(short, long, value_name = "ATOMS", value_parser = crate::args::positive)]
     pub k: Option<usize>,
     /// The methods, in the order of the report [default: pca,vq,nmf, of which those that refuse the data are left out].
@@ -69,6 +69,7 @@ Examples:
   mereo compare faces                                          PCA, VQ and NMF with 49 atoms: a table and report.html
   mereo compare digits -k 16 -o digits.html                    the same on other data
   mereo compare cells.csv --prep standardize --methods pca,vq  columns of different units
+  mereo compare e.npy -k 64 --methods pca,vq,ae,sae            a sparse autoencoder too, with as many numbers a row
   mereo compare faces --prep lee-seung --methods pca-uncentred,vq,nmf-lee-seung --test 0
                                                                all rows, prepared as in Lee and Seung 1999";
 
@@ -212,7 +213,8 @@ impl Planned {
             let (pca, _) = runner.choice(Choice::Pca, &ask, setting.train)?;
             measure::errors(pca.as_ref(), setting.train).map_err(|e| stop::or(e, "no report was written"))?.rmse
         };
-        for e in entries {
+        // A model with more atoms to choose from isn't bound by that line.
+        for e in entries.iter_mut().filter(|e| e.atoms.rows == self.k) {
             e.above_pca = compare::above(e.train.rmse, best);
         }
         Ok(())
@@ -263,7 +265,8 @@ pub fn about(data: &Loaded, setting: &Setting, prep: &[Recipe]) -> About {
 /// The one table on standard output.
 fn table(c: &Comparison) -> String {
     let held = c.data.test > 0;
-    let mut header = vec!["", "k", "RMSE"];
+    let sparse = c.entries.iter().any(|e| e.atoms.rows != c.k);
+    let mut header = if sparse { vec!["", "atoms", "a row", "RMSE"] } else { vec!["", "k", "RMSE"] };
     if held {
         header.push("held out");
     }
@@ -276,7 +279,9 @@ fn table(c: &Comparison) -> String {
         .entries
         .iter()
         .map(|e| {
-            let mut row = vec![e.facts.label.clone(), c.k.to_string(), show::number(e.train.rmse)];
+            let mut row = vec![e.facts.label.clone(), e.atoms.rows.to_string()];
+            row.extend(sparse.then(|| whole(e.row_numbers)));
+            row.push(show::number(e.train.rmse));
             row.extend(e.test.as_ref().map(|t| show::number(t.rmse)));
             if beside_pca {
                 row.push(e.above_pca.map_or("–".into(), |v| format!("{:.2} %", 100.0 * v)));
@@ -291,7 +296,17 @@ fn table(c: &Comparison) -> String {
             row
         })
         .collect();
-    show::table(&header, &rows, &[0])
+    let mut text = show::table(&header, &rows, &[0]);
+    if sparse {
+        text +=
+            "a row: numbers that are stored of it; those of a sparse autoencoder are an index and a value of each latent alive\n";
+    }
+    text
+}
+
+/// A number that is whole as a rule.
+fn whole(v: f64) -> String {
+    if v.fract() == 0.0 { format!("{v:.0}") } else { show::number(v) }
 }
 
 #[cfg(test)]

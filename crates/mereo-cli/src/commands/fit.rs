@@ -5,13 +5,13 @@ mod flags;
 use crate::args::{Global, Reading};
 use crate::failure::{Failure, Result};
 use crate::load::{self, Loaded};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::split::{self, HeldOut, Portion};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
-use flags::{AeFlags, Flags, NmfFlags, PcaFlags, VqFlags};
+use flags::{AeFlags, Flags, NmfFlags, PcaFlags, SaeFlags, VqFlags};
 use mereo::bundle::{About, Bundle};
-use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop};
+use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop, Used};
 use mereo::measure::{self, Errors};
 use mereo::prepare::{Pipeline, Prepared, Recipe};
 use mereo::source::{self, Source, Subset, Weighted};
@@ -36,6 +36,7 @@ Examples:
   mereo fit vq big.parquet -k 1000 --memory 2G -o cells.mereo     a file larger than memory
   mereo fit nmf ratings.npz -k 20 --missing zeros -o taste.mereo  entries that nobody gave are unknown, not small
   mereo fit ae faces -k 49 --activation erf -o ae.mereo           an autoencoder with sigmoidal units
+  mereo fit sae e.npy --latents 9216 -k 64 -o e.mereo             a dictionary of 9,216 latents, 64 of them alive on a row
   mereo fit nmf faces -o faces.mereo --resume                     go on after Ctrl-C or a crash
 
 Ctrl-C ends a fit at the next block; the model so far and a checkpoint are written, and --resume continues to the same
@@ -52,6 +53,8 @@ pub enum MethodArgs {
     Nmf(Job<NmfFlags>),
     /// Shallow autoencoder: codes and atoms by gradient steps, with a function between them.
     Ae(Job<AeFlags>),
+    /// Sparse autoencoder: many more atoms (latents) than columns, few of them alive on a row.
+    Sae(Job<SaeFlags>),
 }
 
 /// A method's own flags, and those of every fit.
@@ -100,6 +103,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         MethodArgs::Vq(job) => job.run(global),
         MethodArgs::Nmf(job) => job.run(global),
         MethodArgs::Ae(job) => job.run(global),
+        MethodArgs::Sae(job) => job.run(global),
     }
 }
 
@@ -301,6 +305,11 @@ struct Outcome {
     /// How far from a stationary point each pass began, where the method knows it: the projected gradient over that of the first pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gradients: Vec<f64>,
+    /// How each pass used the atoms, where the method's codes are mostly zero.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    used: Vec<Used>,
+    /// Rows that the fit went through in a second.
+    speed: f64,
     /// What the last pass changed, as a share of the loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<f64>,
@@ -336,6 +345,8 @@ impl Outcome {
             model_of: fitted.kept,
             held: fitted.curve.iter().filter_map(|p| p.held).collect(),
             gradients: fitted.curve.iter().filter_map(|p| p.gradient).collect(),
+            used: fitted.curve.iter().filter_map(|p| p.used).collect(),
+            speed: fitted.curve.last().map_or(0.0, |p| source::count(train) as f64 * p.pass as f64 / p.seconds.max(1e-9)),
             change: mereo::compare::last_change(fitted.curve.iter().map(|p| p.loss)),
             curve: fitted.curve.iter().map(|p| p.loss).collect(),
             starts: fitted.starts.clone(),
@@ -370,6 +381,7 @@ impl Outcome {
             ));
         }
         rows.extend(super::course(&self.curve, self.gradients.last().copied()));
+        rows.extend(self.used.get(self.model_of.wrapping_sub(1)).map(|used| ("latents".into(), progress::used(used))));
         if self.starts.len() > 1 {
             let losses: Vec<String> = self.starts.iter().map(|&l| show::number(l)).collect();
             // A start that was stopped on the way can be the best already.
@@ -379,7 +391,9 @@ impl Outcome {
                 format!("{} ended at a loss of {}; kept: number {}{kept}", losses.len(), losses.join(", "), self.kept + 1),
             ));
         }
-        rows.push(("time".into(), show::seconds(self.seconds)));
+        let speed =
+            if self.used.is_empty() { String::new() } else { format!(", {} rows a second", show::count(self.speed as usize)) };
+        rows.push(("time".into(), show::seconds(self.seconds) + &speed));
         rows.push(("written".into(), self.output.clone()));
         if let Some(path) = &self.checkpoint {
             rows.push(("checkpoint".into(), path.clone()));

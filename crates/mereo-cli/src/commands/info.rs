@@ -111,9 +111,9 @@ fn described(data: &Loaded, seen: &Values) -> Vec<(String, String)> {
     let fits = if seen.nan + seen.infinite > 0 {
         format!("nothing yet: {} NaN and {} infinite values; drop their rows or fill them in", seen.nan, seen.infinite)
     } else if seen.negative > 0 {
-        format!("pca, vq, ae; not nmf, for {} values are negative", show::count(seen.negative as usize))
+        format!("pca, vq, ae, sae; not nmf, for {} values are negative", show::count(seen.negative as usize))
     } else {
-        "pca, vq, nmf, ae".into()
+        "pca, vq, nmf, ae, sae".into()
     };
     rows.push(("fit for".into(), fits));
     if let Some(credit) = &data.credit {

@@ -1,9 +1,13 @@
 //! `mereo inspect`: what a model learned, atom by atom, and how it does on data.
 
+mod latents;
+mod page;
+
 use crate::args::{Global, Reading};
 use crate::failure::Result;
 use crate::stop::{self, Stoppable};
-use crate::{load, show};
+use crate::{load, output, show};
+use latents::Latents;
 use mereo::bundle::Bundle;
 use mereo::fold;
 use mereo::mat::Rows;
@@ -11,9 +15,11 @@ use mereo::measure::{self, AtomMeasures, CodeMeasures, Errors};
 use mereo::model::{Codes, Known};
 use mereo::prepare::Prepared;
 use mereo::source::Source;
+use mereo::store;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Flags of `mereo inspect`.
@@ -28,6 +34,12 @@ pub struct Args {
     /// How many of an atom's strongest columns to name.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub top: usize,
+    /// How many latents of a sparse autoencoder to list, those that are alive most often first.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub list: usize,
+    /// Also write a page with pictures: how latents are spread, error against the number alive, atoms.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub reading: Reading,
 }
@@ -36,17 +48,24 @@ const EXAMPLES: &str = "\
 Examples:
   mereo inspect faces.mereo
   mereo inspect faces.mereo --data faces --json
+  mereo inspect sae.mereo --data e.npy -o sae.html   latents of a sparse autoencoder, and a page that opens offline
 
 The columns of the table:
   variance    share of the variance of the fitted rows that the atom explains (pca)
-  rows        share of the fitted rows that were the atom's own (vq)
+  rows        share of the fitted rows that were the atom's own (vq), or that it was alive on (sae, with --json)
   share       part of the energy of codes x atoms that the atom carries (with --data)
   norm        Euclidean length of the atom
   sparseness  Hoyer's: 0 for an atom of equal values, 1 for a single value
   small       share of values below 1 % of the atom's largest
   one piece   share of an image atom that lies in its largest connected component
   used        share of rows that the atom is active in (with --data)
-  strongest   columns of the largest values, by name, number or pixel (row,column); a minus marks negative values";
+  strongest   columns of the largest values, by name, number or pixel (row,column); a minus marks negative values
+
+Of a sparse autoencoder:
+  alive            share of rows on which the latent's code is above 0: of the data, or of the last pass of the fit
+  mean, largest    of its codes where it is alive (with --data)
+  encoder·decoder  cosine of its rows of encoder and decoder
+  nearest          the other latent with the most similar decoder row, and the cosine of the two";
 
 /// What was measured of all rows of some data.
 #[derive(Debug, Serialize)]
@@ -56,14 +75,21 @@ struct OnData {
     errors: Errors,
     codes: CodeMeasures,
     share: Vec<f64>,
+    #[serde(skip)]
+    latents: Option<Latents>,
 }
 
 /// Shows a model.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let bundle = load::model(&args.model)?;
+    if let Some(page) = &args.output {
+        let mut inputs = vec![args.model.as_path()];
+        inputs.extend(args.data.as_ref().and_then(|data| load::file(data)));
+        output::check(page, &inputs)?;
+    }
     let atoms = bundle.model.atoms();
     let measures = measure::atoms(atoms, bundle.about.image);
-    let on = match &args.data {
+    let mut on = match &args.data {
         None => None,
         Some(data) => {
             let data = load::open(data, &args.reading.with(bundle.model.missing()))?;
@@ -73,20 +99,33 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
     };
     let known = bundle.model.known();
+    let latents = match &mut on {
+        Some(on) => on.latents.take(),
+        None => Latents::of(bundle.model.as_ref(), None)?,
+    };
     let table: Vec<Atom> =
         (0..atoms.rows).map(|a| Atom::new(a, &bundle, &measures, known.as_ref(), on.as_ref(), args.top)).collect();
+    let words = |a: usize| spoken(&table[a].strongest);
+    let mut told = summary(&measures, known.as_ref(), on.as_ref(), latents.is_some());
+    told.extend(latents.iter().flat_map(Latents::lines));
+    if let Some(path) = &args.output {
+        let facts = lines(&args.model, &bundle).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let page = page::page(&bundle, latents.as_ref(), facts, &told, &words).html();
+        output::keep(path, "the page", |path| store::write_whole(path, |file| file.write_all(page.as_bytes())))?;
+        told.push(("page".into(), path.display().to_string()));
+    }
     if global.json {
         return show::json(&json!({
             "model": described(&args.model, &bundle), "atoms": table,
             "dead": measures.dead, "duplicates": measures.duplicates,
-            "mean": means(&measures), "on": on,
+            "mean": means(&measures), "on": on, "latents": latents,
         }));
     }
     let mut text = show::pairs(&lines(&args.model, &bundle));
     text += "\n";
-    text += &drawn(&table);
+    text += &latents.as_ref().map_or_else(|| drawn(&table), |l| listed(l, args.list, &words));
     text += "\n";
-    text += &show::pairs(&summary(&measures, known.as_ref(), on.as_ref()));
+    text += &show::pairs(&told);
     show::print(&text)
 }
 
@@ -217,7 +256,9 @@ fn observe(bundle: &Bundle, source: &dyn Source, data: String, memory: Option<u6
     } else {
         (k, NUMBERS)
     };
-    let errors = measure::errors(model, &Prepared::new(source, &bundle.pipeline))?;
+    let prepared = Prepared::new(source, &bundle.pipeline);
+    let errors = measure::errors(model, &prepared)?;
+    let latents = Latents::of(model, Some(&prepared))?;
     let codes = bundle.encode(&fold::draw(source, (most / width.max(1)).max(1), 0)?)?;
     let mut energy = squares(&codes);
     for (a, e) in energy.iter_mut().enumerate() {
@@ -225,7 +266,7 @@ fn observe(bundle: &Bundle, source: &dyn Source, data: String, memory: Option<u6
     }
     let total: f64 = energy.iter().sum();
     let share = energy.iter().map(|e| if total > 0.0 { e / total } else { 0.0 }).collect();
-    Ok(OnData { data, errors, codes: measure::codes(&codes), share })
+    Ok(OnData { data, errors, codes: measure::codes(&codes), share, latents })
 }
 
 /// Σz² of each atom (k).
@@ -244,6 +285,20 @@ fn squares(z: &Codes) -> Vec<f64> {
         }
     }
     sums
+}
+
+/// The latents that are alive most often.
+fn listed(latents: &Latents, count: usize, words: &dyn Fn(usize) -> String) -> String {
+    let (header, rows) = latents.table(count, words);
+    let all = latents.encoder_decoder.len();
+    let more = if rows.len() < all { format!("… of {} latents; --list shows more\n", show::count(all)) } else { String::new() };
+    show::table(&header, &rows, &[header.len() - 1]) + &more
+}
+
+/// Columns in one line; a minus marks negative values.
+fn spoken(strongest: &[Strong]) -> String {
+    let named = |s: &Strong| format!("{}{}", if s.value < 0.0 { "-" } else { "" }, s.name);
+    strongest.iter().map(named).collect::<Vec<_>>().join(" ")
 }
 
 fn drawn(atoms: &[Atom]) -> String {
@@ -277,8 +332,7 @@ fn drawn(atoms: &[Atom]) -> String {
             row.extend([show::number(a.norm), format!("{:.3}", a.sparseness), percent(a.small)]);
             row.extend(a.one_piece.map(percent));
             row.extend(a.used.map(percent));
-            let named = |s: &Strong| format!("{}{}", if s.value < 0.0 { "-" } else { "" }, s.name);
-            row.push(a.strongest.iter().map(named).collect::<Vec<_>>().join(" "));
+            row.push(spoken(&a.strongest));
             row
         })
         .collect();
@@ -292,7 +346,8 @@ fn means(m: &AtomMeasures) -> Value {
     })
 }
 
-fn summary(m: &AtomMeasures, known: Option<&Known>, on: Option<&OnData>) -> Vec<(String, String)> {
+/// `sparse`: more is said of latents elsewhere, and those never used are many.
+fn summary(m: &AtomMeasures, known: Option<&Known>, on: Option<&OnData>, sparse: bool) -> Vec<(String, String)> {
     let mut rows = vec![
         ("mean sparseness".into(), format!("{:.3}", m.sparseness.mean)),
         ("mean |cosine|".into(), format!("{:.3} between atoms", m.overlap.mean)),
@@ -317,6 +372,9 @@ fn summary(m: &AtomMeasures, known: Option<&Known>, on: Option<&OnData>) -> Vec<
         rows.push(("RMSE".into(), format!("{}, in the units that were fitted", show::number(e.rmse))));
         rows.push(("relative error".into(), show::number(e.relative)));
         rows.push(("FVU".into(), format!("{} ({} of the variance explained)", show::number(e.fvu), show::number(e.explained))));
+        if sparse {
+            return rows;
+        }
         rows.push(("atoms a row".into(), format!("{} active of {}", show::number(on.codes.l0), on.codes.usage.len())));
         rows.push((
             "code sparseness".into(),

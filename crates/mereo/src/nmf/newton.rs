@@ -154,7 +154,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
         c.rest = u32::from(c.undone > 1 || !dense);
         state.at = Mat::default();
         state.derive();
-        return Progress { loss: best / unit, done: false, gradient };
+        return Progress { loss: best / unit, gradient, ..Progress::default() };
     }
     let [_, total, constant] = state.totals;
     state.likelihood = Some((constant - s.sums[3] - total * scale.ln()) / scale);
@@ -201,7 +201,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     } else {
         state.add_up();
     }
-    Progress { loss: objective / unit, done, gradient }
+    Progress { loss: objective / unit, done, gradient, ..Progress::default() }
 }
 
 /// The quadratic problem of all columns of H (d×k), whose curvature is b_j times one matrix.

@@ -212,12 +212,12 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
         let exact = objective <= NOISE * state.totals[0];
         let done = exact || how.tol > 0.0 && best - objective <= how.tol * best;
         state.gram = if state.at.data.is_empty() { as_f32(&gram) } else { as_f32(&super::gram(&state.at)) };
-        Progress { loss: objective / unit, done: done && best < f64::MAX, gradient }
+        Progress { loss: objective / unit, done: done && best < f64::MAX, gradient, ..Progress::default() }
     } else {
         state.pace.back();
         state.at = Mat::default();
         state.gram = as_f32(&super::gram(&state.h));
-        Progress { loss: best / unit, done: false, gradient }
+        Progress { loss: best / unit, gradient, ..Progress::default() }
     }
 }
 

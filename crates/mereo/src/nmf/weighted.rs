@@ -540,7 +540,7 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Result<Pr
         state.at = Mat::default();
         state.last = Mat::default();
         state.derive();
-        return Ok(Progress { loss: best / unit, done: false, gradient: None });
+        return Ok(Progress { loss: best / unit, ..Progress::default() });
     }
     let exact = objective <= NOTHING * state.totals[0];
     // A pass after one that was undone only makes up for it.
@@ -612,5 +612,5 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Result<Pr
     state.last = h;
     state.derive();
     let gradient = Some(if gradient > 0.0 { gradient / state.first_gradient } else { 0.0 });
-    Ok(Progress { loss: objective / unit, done: exact || close, gradient })
+    Ok(Progress { loss: objective / unit, done: exact || close, gradient, ..Progress::default() })
 }

@@ -81,11 +81,15 @@ pub(super) fn dead(state: &SaeState) -> Vec<u32> {
     (0..state.n as u32).filter(|j| state.idle[*j as usize] >= state.dead_rows).collect()
 }
 
+/// How many are dead.
+pub(super) fn count(state: &SaeState) -> usize {
+    state.idle.iter().filter(|rows| **rows >= state.dead_rows).count()
+}
+
 /// α and what it is multiplied by.
 pub(super) fn weight(how: &Sae, state: &SaeState) -> f64 {
-    let dead = state.idle.iter().filter(|rows| **rows >= state.dead_rows).count();
     let wanted = how.aux_k.unwrap_or_else(|| how.aux.k(how, state.d));
-    let share = if how.aux.over_residual() { 1.0 } else { (dead as f64 / wanted.max(1) as f64).min(1.0) };
+    let share = if how.aux.over_residual() { 1.0 } else { (count(state) as f64 / wanted.max(1) as f64).min(1.0) };
     how.aux_weight.unwrap_or_else(|| how.aux.weight()) * share
 }
 

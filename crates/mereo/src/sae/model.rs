@@ -206,6 +206,35 @@ impl SaeModel {
         });
         y
     }
+
+    /// Codes by a gate, which may be another one than the model's own.
+    fn encode_by(&self, x: &Rows, gate: &SaeGate) -> Result<Codes> {
+        check_width(x, self.atoms.cols)?;
+        let n = self.atoms.rows;
+        let weights = Packed::transposed(&self.encoder.data, self.atoms.cols);
+        let panels: Vec<Vec<Vec<(u32, f32)>>> = (0..x.rows().div_ceil(PANEL))
+            .into_par_iter()
+            .map(|p| {
+                let y = self.entering(&x.slice(p * PANEL, x.rows().min((p + 1) * PANEL)));
+                let mut z = vec![0f32; y.rows * n];
+                product::rows_times(&mut z, &y.view(), &weights);
+                z.chunks_exact_mut(n)
+                    .map(|z| {
+                        linalg::axpy(z, 1.0, &self.encoder_bias);
+                        gate.codes(z)
+                    })
+                    .collect()
+            })
+            .collect();
+        let mut indptr = vec![0u64];
+        let (mut indices, mut values) = (Vec::new(), Vec::new());
+        for row in panels.iter().flatten() {
+            indices.extend(row.iter().map(|(j, _)| *j));
+            values.extend(row.iter().map(|(_, v)| *v));
+            indptr.push(indices.len() as u64);
+        }
+        Ok(Codes::Sparse(Csr::new(x.rows(), n, indptr, indices, values)?))
+    }
 }
 
 /// The mean of a row and its s.d. (of d − 1).
@@ -223,31 +252,16 @@ impl Model for SaeModel {
         &self.atoms
     }
     fn encode(&self, x: &Rows) -> Result<Codes> {
-        check_width(x, self.atoms.cols)?;
-        let n = self.atoms.rows;
-        let weights = Packed::transposed(&self.encoder.data, self.atoms.cols);
-        let panels: Vec<Vec<Vec<(u32, f32)>>> = (0..x.rows().div_ceil(PANEL))
-            .into_par_iter()
-            .map(|p| {
-                let y = self.entering(&x.slice(p * PANEL, x.rows().min((p + 1) * PANEL)));
-                let mut z = vec![0f32; y.rows * n];
-                product::rows_times(&mut z, &y.view(), &weights);
-                z.chunks_exact_mut(n)
-                    .map(|z| {
-                        linalg::axpy(z, 1.0, &self.encoder_bias);
-                        self.gate.codes(z)
-                    })
-                    .collect()
-            })
-            .collect();
-        let mut indptr = vec![0u64];
-        let (mut indices, mut values) = (Vec::new(), Vec::new());
-        for row in panels.iter().flatten() {
-            indices.extend(row.iter().map(|(j, _)| *j));
-            values.extend(row.iter().map(|(_, v)| *v));
-            indptr.push(indices.len() as u64);
+        self.encode_by(x, &self.gate)
+    }
+    fn encode_at(&self, x: &Rows, k: usize) -> Result<Option<Codes>> {
+        match self.gate {
+            SaeGate::TopK { .. } => self.encode_by(x, &SaeGate::TopK { k }).map(Some),
+            _ => Ok(None),
         }
-        Ok(Codes::Sparse(Csr::new(x.rows(), n, indptr, indices, values)?))
+    }
+    fn encoder(&self) -> Option<&Mat> {
+        Some(&self.encoder)
     }
     fn decode(&self, z: &Codes) -> Result<Mat> {
         let mut x = z.times(&self.atoms)?;

@@ -11,7 +11,7 @@ use super::optimizer::{Rate, Slices};
 use super::rule::{OWN, Term};
 use super::shortlist::{TILE, Tile};
 use super::{Param, Sae, SaeOptimizer, SaeState};
-use crate::fold::Progress;
+use crate::fold::{Progress, Used};
 use crate::linalg::lanes;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -402,6 +402,7 @@ fn count(state: &mut SaeState, small: &Small) -> Progress {
         let keep = KEEP_LEAST.min(1.0 - 10.0 / state.steps as f64).max(0.0);
         state.least = keep * state.least + (1.0 - keep) * numbers[Small::LEAST] / numbers[Small::LEAST_OF];
     }
+    let dead = aux::count(state) as f64 / state.n as f64;
     let pass = &mut state.pass;
     pass.rows += rows;
     pass.loss += numbers[Small::LOSS];
@@ -409,11 +410,12 @@ fn count(state: &mut SaeState, small: &Small) -> Progress {
     pass.alive += numbers[Small::ALIVE];
     pass.fired.iter_mut().zip(&small.fired).for_each(|(t, f)| *t += f);
     let fvu = pass.loss / pass.squares.max(f64::MIN_POSITIVE);
+    let used = Some(Used { l0: pass.alive / pass.rows.max(1.0), dead });
     if pass.rows >= state.rows as f64 {
         state.density = pass.fired.iter().map(|f| f / pass.rows).collect();
         state.pass = super::PassSums { fired: vec![0.0; state.n], ..super::PassSums::default() };
     }
-    Progress { loss: if fvu.is_nan() { f64::INFINITY } else { fvu }, ..Progress::default() }
+    Progress { loss: if fvu.is_nan() { f64::INFINITY } else { fvu }, used, ..Progress::default() }
 }
 
 impl Param {

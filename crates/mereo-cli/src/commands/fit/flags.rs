@@ -7,7 +7,8 @@ use crate::commands::choice::{Choice, typed, words};
 use crate::failure::Result;
 use mereo::source::Open;
 use mereo::{
-    Ae, AeActivation, AeDecay, AeInit, AeOptimizer, Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Vq, VqMetric,
+    Ae, AeActivation, AeDecay, AeInit, AeOptimizer, Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Sae,
+    SaeArchitecture, SaeAux, SaeBias, SaeDecay, SaeInit, SaeOptimizer, Vq, VqMetric,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -262,6 +263,105 @@ pub struct AeFlags {
     pub seed: u64,
 }
 
+/// Flags of `mereo fit sae`.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(next_help_heading = "Sparse autoencoder")]
+pub struct SaeFlags {
+    /// Number of latents: rows of the dictionary, as a rule more than columns [default: 8 for each column].
+    #[arg(long, visible_alias = "atoms", value_name = "LATENTS")]
+    pub latents: Option<usize>,
+    /// Latents alive on a row: the k largest (topk), k on the mean row (batch-topk), one of each of k groups (group-max).
+    #[arg(short, long, value_name = "ALIVE", default_value_t = Sae::default().k)]
+    pub k: usize,
+    /// Which latents are alive: the k largest of a row (topk), the B x k largest of a batch of B rows (batch-topk), those above a learned threshold (jumprelu), those that a gate opens to (gated), those above 0 with a penalty (relu), the largest of each of k groups (group-max).
+    #[arg(long, value_parser = words::<SaeArchitecture>(), default_value_t = Choice(Sae::default().architecture))]
+    pub architecture: Choice<SaeArchitecture>,
+    /// Matryoshka: nested prefixes that each rebuild a row, as shares of the latents that rise to 1, such as 0.25,0.5,1 [default: none].
+    #[arg(long, value_name = "SHARES", value_delimiter = ',')]
+    pub prefixes: Vec<f64>,
+    /// Multi-TopK: weight of the loss of the 4k largest, as a rule 0.125; then one model serves several k. For --architecture topk.
+    #[arg(long, value_name = "WEIGHT", default_value_t = Sae::default().multi)]
+    pub multi: f64,
+    /// What a code of 1 (relu, gated) or one more latent alive (jumprelu) costs; with --l0, what the squared share costs that L0 is off.
+    #[arg(long, value_name = "LAMBDA", default_value_t = Sae::default().sparsity)]
+    pub sparsity: f64,
+    /// Latents alive on the mean row that --architecture jumprelu aims at.
+    #[arg(long, value_name = "L0")]
+    pub l0: Option<f64>,
+    /// Width of the box by which thresholds learn, for --architecture jumprelu.
+    #[arg(long, value_name = "WIDTH", default_value_t = Sae::default().bandwidth)]
+    pub bandwidth: f64,
+    /// Auxiliary loss that revives dead latents: that of O'Neill et al. 2024 (notes), of Gao et al. 2024 (openai), of sparsify, of SAELens, of dictionary_learning, or none.
+    #[arg(long, value_parser = words::<SaeAux>(), default_value_t = Choice(Sae::default().aux))]
+    pub aux: Choice<SaeAux>,
+    /// Dead latents that rebuild the residual [default: that of --aux].
+    #[arg(long, value_name = "LATENTS")]
+    pub aux_k: Option<usize>,
+    /// Weight of the auxiliary loss [default: that of --aux].
+    #[arg(long, value_name = "ALPHA")]
+    pub aux_weight: Option<f64>,
+    /// A latent is dead after so many rows on which it was not alive [default: those of one pass].
+    #[arg(long, value_name = "ROWS")]
+    pub dead_rows: Option<u64>,
+    /// The bias at first: median of each column of a sample, geometric median, mean, or zero.
+    #[arg(long, value_parser = words::<SaeBias>(), default_value_t = Choice(Sae::default().bias))]
+    pub bias: Choice<SaeBias>,
+    /// The decoder at first: random directions, or those of random rows.
+    #[arg(long, value_parser = words::<SaeInit>(), default_value_t = Choice(Sae::default().init))]
+    pub init: Choice<SaeInit>,
+    /// Learn in units in which the mean square length of a row is about 1; the model is in those of the data.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Sae::default().normalize)]
+    pub normalize: bool,
+    /// Take the mean off while learning; the model has it in its bias.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = Sae::default().center)]
+    pub center: bool,
+    /// How weights follow their gradient.
+    #[arg(long, value_parser = words::<SaeOptimizer>(), default_value_t = Choice(Sae::default().optimizer))]
+    pub optimizer: Choice<SaeOptimizer>,
+    /// Length of a step [default: 1.6e-3 / sqrt(latents / 16384) for adam, an eighth of that for signum, 2e-3 for muon].
+    #[arg(long, value_name = "LENGTH")]
+    pub lr: Option<f64>,
+    /// How slowly the mean gradient forgets.
+    #[arg(long, value_name = "SHARE", default_value_t = Sae::default().beta1)]
+    pub beta1: f64,
+    /// How slowly the mean squared gradient of adam forgets.
+    #[arg(long, value_name = "SHARE", default_value_t = Sae::default().beta2)]
+    pub beta2: f64,
+    /// Added to the root of the mean squared gradient of adam.
+    #[arg(long, value_name = "EPSILON", default_value_t = Sae::default().epsilon)]
+    pub epsilon: f64,
+    /// The gradient is no longer than this; 0 for any length.
+    #[arg(long, value_name = "LENGTH", default_value_t = Sae::default().clip)]
+    pub clip: f64,
+    /// Share of all steps over which their length rises.
+    #[arg(long, value_name = "SHARE", default_value_t = Sae::default().warmup)]
+    pub warmup: f64,
+    /// How the length of steps goes down after that.
+    #[arg(long, value_parser = words::<SaeDecay>(), default_value_t = Choice(Sae::default().decay))]
+    pub decay: Choice<SaeDecay>,
+    /// How slowly the mean of the weights forgets that the model is then made of; 0 for the last weights.
+    #[arg(long, value_name = "SHARE", default_value_t = Sae::default().ema)]
+    pub ema: f64,
+    /// Rows between two steps.
+    #[arg(long, value_name = "ROWS", default_value_t = Sae::default().batch)]
+    pub batch: usize,
+    /// Passes over the data at most.
+    #[arg(long, value_name = "N", default_value_t = Sae::default().max_passes)]
+    pub max_passes: usize,
+    /// Stop when a pass changes the loss by no more than this share of it; 0 runs to --max-passes.
+    #[arg(long, value_name = "SHARE", default_value_t = Sae::default().tol)]
+    pub tol: f64,
+    /// Share of the rows that is held out, whose FVU is told after each pass and says which pass is kept; 0 for none.
+    #[arg(long, value_name = "SHARE", default_value_t = Sae::default().validation)]
+    pub validation: f64,
+    /// Passes in which they may get no better before the fit stops; 0 for any number.
+    #[arg(long, value_name = "N", default_value_t = Sae::default().patience)]
+    pub patience: usize,
+    /// Seed of all randomness; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = Sae::default().seed)]
+    pub seed: u64,
+}
+
 impl Flags for PcaFlags {
     type Method = Pca;
 }
@@ -272,6 +372,10 @@ impl Flags for VqFlags {
 
 impl Flags for AeFlags {
     type Method = Ae;
+}
+
+impl Flags for SaeFlags {
+    type Method = Sae;
 }
 
 impl Flags for NmfFlags {
@@ -328,5 +432,6 @@ mod tests {
         agree::<VqFlags>("vq", &[]);
         agree::<NmfFlags>("nmf", &[]);
         agree::<AeFlags>("ae", &[]);
+        agree::<SaeFlags>("sae", &[]);
     }
 }

@@ -300,7 +300,7 @@ mod tests {
         let curve: Vec<Pass> = [4.0, 2.0, 2.5, 1.0]
             .iter()
             .enumerate()
-            .map(|(i, &loss)| Pass { restart: 0, pass: i + 1, loss, seconds: 0.0, gradient: None, held: None })
+            .map(|(i, &loss)| Pass { restart: 0, pass: i + 1, loss, seconds: 0.0, gradient: None, held: None, used: None })
             .collect();
         assert!((rise(&curve) - 0.25).abs() < 1e-12 && rise(&curve[..2]) < 0.0);
     }
