@@ -256,7 +256,7 @@ fn work(model: &dyn Model, x: &Mat) -> Result<Work> {
     let codes = model.encode(&x.view())?;
     let zero = Codes::Dense(Mat::zeros(1, model.atoms().rows));
     let offset = model.decode(&zero)?.data;
-    let reconstruction = model.decode(&codes)?.data;
+    let reconstruction = model.decode_like(&codes, &x.view())?.data;
     let square: f64 = x.data.iter().zip(&reconstruction).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     Ok(Work {
         codes: codes.to_mat().data,
