@@ -128,6 +128,8 @@ pub enum Command {
     Inspect(commands::inspect::Args),
     /// Write a model's atoms as numbers or as pictures.
     Export(commands::export::Args),
+    /// Turn a sparse autoencoder of one library into that of another.
+    Convert(commands::convert::Args),
     /// Say what a model, a checkpoint or a data file is.
     Info(commands::info::Args),
     /// List, fetch and find named data.

@@ -78,7 +78,7 @@ impl Bundle {
     /// Raw rows rebuilt through the model (n × d), in the units of `x`. What preprocessing clipped stays clipped.
     pub fn reconstruct(&self, x: &Rows) -> Result<Mat> {
         let (prepared, undo) = self.pipeline.apply(x)?;
-        let back = self.model.decode(&self.model.encode(&prepared)?)?;
+        let back = self.model.decode_like(&self.model.encode(&prepared)?, &prepared)?;
         self.pipeline.invert(back, &undo)
     }
 

@@ -7,8 +7,14 @@
 //! | `.parquet` | one column `values` of lists of f32 (or a column for each name), zstd | pyarrow, polars |
 //! | `.npz` | CSR, zeros left out (codes only) | `scipy.sparse.load_npz` |
 //!
+//! [`write_top`] writes the few largest codes of each row alone, as those who work on sparse codes keep them.
+//!
 //! Files are written beside their name and renamed, so a full disk leaves no half of one. Rows are written as they come:
 //! [`write_blocks`] needs no more memory than a block.
+
+mod top;
+
+pub use top::{check_top, write_top};
 
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};
@@ -113,21 +119,38 @@ fn write(
     each: impl FnOnce(&mut dyn FnMut(&Rows) -> Result<()>) -> Result<()>,
 ) -> Result<()> {
     let kind = kind(path)?;
+    write_into(
+        path,
+        (rows, cols),
+        |file| {
+            Ok(match kind {
+                Kind::Npy => Box::new(Npy::new(file, rows, cols)?),
+                Kind::Npz => Box::new(Npz::new(file, cols)),
+                Kind::Text(separator) => Box::new(Text::new(file, separator, names)?),
+                #[cfg(feature = "parquet")]
+                Kind::Parquet => Box::new(columns::Parquet::new(file, cols, names)?),
+                #[cfg(not(feature = "parquet"))]
+                Kind::Parquet => return Err(io::ErrorKind::Unsupported.into()),
+            })
+        },
+        each,
+    )
+}
+
+/// Writes what `each` hands over into what `sink` makes of the file.
+fn write_into(
+    path: &Path,
+    (rows, cols): (usize, usize),
+    sink: impl for<'f> FnOnce(&'f mut File) -> io::Result<Box<dyn Sink + 'f>>,
+    each: impl FnOnce(&mut dyn FnMut(&Rows) -> Result<()>) -> Result<()>,
+) -> Result<()> {
     if rows == 0 || cols == 0 {
         return Err(Error::format(path, format!("{rows} rows of {cols} columns are nothing to write")));
     }
     // `write_whole` carries errors of the file; one of the caller is kept aside.
     let mut other = None;
     let done = write_whole(path, |file| {
-        let mut sink: Box<dyn Sink> = match kind {
-            Kind::Npy => Box::new(Npy::new(file, rows, cols)?),
-            Kind::Npz => Box::new(Npz::new(file, cols)),
-            Kind::Text(separator) => Box::new(Text::new(file, separator, names)?),
-            #[cfg(feature = "parquet")]
-            Kind::Parquet => Box::new(columns::Parquet::new(file, cols, names)?),
-            #[cfg(not(feature = "parquet"))]
-            Kind::Parquet => return Err(io::ErrorKind::Unsupported.into()),
-        };
+        let mut sink = sink(file)?;
         let mut seen = 0;
         let all = each(&mut |x: &Rows| {
             if x.cols() != cols {
@@ -162,7 +185,7 @@ trait Sink {
 }
 
 /// The header of an npy file, padded so that numbers begin at a multiple of 64 bytes.
-fn npy_header(descr: &str, shape: &str) -> Vec<u8> {
+pub(crate) fn npy_header(descr: &str, shape: &str) -> Vec<u8> {
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     text.push_str(&" ".repeat(63 - (10 + text.len()) % 64));
     text.push('\n');
@@ -172,7 +195,7 @@ fn npy_header(descr: &str, shape: &str) -> Vec<u8> {
     out
 }
 
-fn put_f32(out: &mut impl Write, values: &[f32]) -> io::Result<()> {
+pub(crate) fn put_f32(out: &mut impl Write, values: &[f32]) -> io::Result<()> {
     if cfg!(target_endian = "little") {
         return out.write_all(bytemuck::cast_slice(values));
     }
@@ -382,13 +405,18 @@ mod columns {
                 None => vec![Field::new("values", DataType::FixedSizeList(element(), width), false)],
             };
             let schema: SchemaRef = Arc::new(Schema::new(fields));
-            let properties = WriterProperties::builder()
-                .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(io::Error::other)?))
-                .set_max_row_group_row_count(Some((GROUP / cols).clamp(1, 1 << 20)))
-                .build();
-            let out = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(io::Error::other)?;
+            let out = writer(file, schema.clone(), cols)?;
             Ok(Self { out, schema, width, list: names.is_none() })
         }
+    }
+
+    /// A file whose rows have about so many numbers each.
+    pub(super) fn writer(file: &mut File, schema: SchemaRef, numbers: usize) -> io::Result<ArrowWriter<&mut File>> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(io::Error::other)?))
+            .set_max_row_group_row_count(Some((GROUP / numbers).clamp(1, 1 << 20)))
+            .build();
+        ArrowWriter::try_new(file, schema, Some(properties)).map_err(io::Error::other)
     }
 
     fn element() -> Arc<Field> {
@@ -415,7 +443,7 @@ mod columns {
     }
 
     /// A full disk stays a full disk.
-    fn into_io(e: parquet::errors::ParquetError) -> io::Error {
+    pub(super) fn into_io(e: parquet::errors::ParquetError) -> io::Error {
         match e {
             parquet::errors::ParquetError::External(e) => match e.downcast::<io::Error>() {
                 Ok(e) => *e,

@@ -16,6 +16,7 @@
 //! - [`rank`]: how many atoms, by entries held out and by seeds.
 //! - [`dynamics`]: theory of how shallow autoencoders learn.
 //! - [`export`]: atoms and codes as files for others.
+//! - [`formats`]: sparse autoencoders of other libraries, read and written.
 //! - [`store`]: one file format, safetensors with a JSON header.
 
 pub mod ae;
@@ -27,6 +28,7 @@ pub mod dynamics;
 pub mod error;
 pub mod export;
 pub mod fold;
+pub mod formats;
 pub mod linalg;
 pub mod mat;
 pub mod measure;

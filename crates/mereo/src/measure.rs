@@ -102,7 +102,7 @@ pub fn errors(model: &dyn Model, source: &dyn Source) -> Result<Errors> {
         first += block.rows() as u64;
         for from in (0..block.rows()).step_by(step) {
             let x = block.slice(from, (from + step).min(block.rows()));
-            let rebuilt = model.decode(&model.encode(&x)?)?;
+            let rebuilt = model.decode_like(&model.encode(&x)?, &x)?;
             if model.missing() == Missing::None && x.weights().is_none() {
                 sums.add(&x, rebuilt)?;
             } else {

@@ -16,6 +16,15 @@ pub trait Model: Send + Sync {
     fn encode(&self, x: &Rows) -> Result<Codes>;
     /// Rows rebuilt from codes (n × d).
     fn decode(&self, z: &Codes) -> Result<Mat>;
+    /// Rows rebuilt from the codes of the rows `x`, in their units (n × d): as [`Model::decode`], but for a model that takes off each row what
+    /// only that row knows, and puts it back here.
+    ///
+    /// # Errors
+    /// Codes of another width; where rows are needed, another number of them.
+    fn decode_like(&self, z: &Codes, x: &Rows) -> Result<Mat> {
+        let _ = x;
+        self.decode(z)
+    }
     /// Codes with k atoms alive on a row at most, instead of as many as the model was fitted with; `None` if it chooses them by no such number.
     fn encode_at(&self, _x: &Rows, _k: usize) -> Result<Option<Codes>> {
         Ok(None)

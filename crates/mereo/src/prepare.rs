@@ -203,6 +203,28 @@ impl Pipeline {
         self.steps.iter().map(|s| s.recipe).collect()
     }
 
+    /// The shift m and the scale s of each column (d numbers each) for which prepared rows are (x − m) / s; `None` where a step differs from
+    /// row to row or clips.
+    pub fn affine(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+        let (mut shift, mut scale) = (vec![0.0; self.cols], vec![1.0; self.cols]);
+        for step in &self.steps {
+            match step.recipe {
+                Recipe::Raw => {}
+                Recipe::Center | Recipe::Standardize => {
+                    for (j, mean) in step.mean.iter().enumerate() {
+                        shift[j] += scale[j] * mean;
+                    }
+                    // Only one of them has deviations.
+                    for (j, deviation) in step.scale.iter().enumerate() {
+                        scale[j] *= deviation;
+                    }
+                }
+                Recipe::UnitNorm | Recipe::LeeSeung | Recipe::Inverted | Recipe::Hoyer => return None,
+            }
+        }
+        Some((shift, scale))
+    }
+
     /// Prepared rows (n × d), and what it takes to undo them.
     ///
     /// # Errors

@@ -5,17 +5,17 @@ mod csv;
 mod dense;
 #[cfg(feature = "images")]
 mod images;
-mod input;
+pub(crate) mod input;
 mod mat;
 mod mtx;
-mod npy;
-mod npz;
-mod number;
+pub(crate) mod npy;
+pub(crate) mod npz;
+pub(crate) mod number;
 mod open;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod safetensors;
-mod sparse;
+pub(crate) mod safetensors;
+pub(crate) mod sparse;
 mod subset;
 mod text;
 mod weighted;

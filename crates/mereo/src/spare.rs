@@ -18,7 +18,7 @@ impl Spare {
     }
     pub fn give(&self, room: Vec<f32>) {
         let mut rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if rooms.len() < 8 {
+        if rooms.len() < 12 {
             rooms.push(room);
         }
     }

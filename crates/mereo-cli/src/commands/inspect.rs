@@ -153,8 +153,11 @@ fn lines(path: &Path, bundle: &Bundle) -> Vec<(String, String)> {
     let mut rows = vec![
         ("what".into(), format!("model of {}, written by mereo {}, {}", bundle.model.method(), about.version, show::bytes(size))),
         ("atoms".into(), format!("{} of {} columns", bundle.model.atoms().rows, show::count(about.shape.cols))),
-        ("learned from".into(), format!("{}, {} rows", about.data, show::count(about.shape.rows))),
     ];
+    // A model that another library fitted knows neither rows nor passes.
+    let fitted = about.shape.rows > 0;
+    let rows_of = if fitted { format!(", {} rows", show::count(about.shape.rows)) } else { String::new() };
+    rows.push(("learned from".into(), format!("{}{rows_of}", about.data)));
     if let Some((h, w)) = about.image {
         rows.push(("image".into(), format!("{h}x{w} (height x width)")));
     }
@@ -162,7 +165,9 @@ fn lines(path: &Path, bundle: &Bundle) -> Vec<(String, String)> {
         rows.push(("prepared".into(), prep.join(", ")));
     }
     rows.push(("parameters".into(), super::params_line(&about.params)));
-    rows.push(("passes".into(), format!("{}, {}", about.curve.len(), super::ended(about.stop, &about.params))));
+    if fitted {
+        rows.push(("passes".into(), format!("{}, {}", about.curve.len(), super::ended(about.stop, &about.params))));
+    }
     if let Some(loss) = about.curve.last() {
         rows.push(("loss".into(), show::number(*loss)));
     }

@@ -3,6 +3,7 @@
 pub mod choice;
 pub mod compare;
 pub mod completions;
+pub mod convert;
 pub mod data;
 pub mod dynamics;
 pub mod export;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Reconstruct(args) => reconstruct::run(&args, &global),
         Command::Inspect(args) => inspect::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
+        Command::Convert(args) => convert::run(&args, &global),
         Command::Info(args) => info::run(&args, &global),
         Command::Data(args) => data::run(&args, &global),
         Command::Completions(args) => completions::run(&args),

@@ -93,7 +93,7 @@ pub fn sparse(model: &dyn Model, source: &dyn Source) -> Result<SparseMeasures> 
     }
     let mut sums = Sums { residual: vec![0.0; d], fired: vec![0; k], top: vec![0.0; k], sum: vec![0.0; k], ..Sums::default() };
     in_pieces(model, source, |x, z| {
-        let back = model.decode(z)?;
+        let back = model.decode_like(z, x)?;
         sums.rows_of(x, &back, &moments.mean);
         sums.codes_of(z);
         Ok(())
@@ -288,7 +288,7 @@ pub fn multi_k(model: &dyn Model, x: &Rows, ks: &[usize]) -> Result<Vec<AtK>> {
         let x = x.slice(from, x.rows().min(from + step));
         let Some(all) = model.encode_at(&x, *most)? else { return Ok(Vec::new()) };
         for (k, sums) in ks.iter().zip(&mut sums) {
-            sums.add(&x, model.decode(&largest(&all, *k))?)?;
+            sums.add(&x, model.decode_like(&largest(&all, *k), &x)?)?;
         }
     }
     ks.iter().zip(&sums).map(|(k, sums)| Ok(AtK { k: *k, fvu: sums.errors()?.fvu })).collect()

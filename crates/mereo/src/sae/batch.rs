@@ -157,7 +157,7 @@ pub(super) fn products(state: &SaeState, y: &[f32], found: &[Vec<u32>]) -> Found
         };
         places.push(found.iter().map(place).collect());
     }
-    let mut z = vec![0f32; starts[n]];
+    let mut z = state.spare.take(starts[n]);
     let spans = cut(&starts, 4 * rayon::current_num_threads());
     let mut rest = &mut z[..];
     let mut tasks = Vec::with_capacity(spans.len());
@@ -179,7 +179,9 @@ pub(super) fn products(state: &SaeState, y: &[f32], found: &[Vec<u32>]) -> Found
         });
     });
     let row = |(found, places): (&Vec<u32>, &Vec<u32>)| found.iter().zip(places).map(|(j, at)| (*j, z[*at as usize])).collect();
-    found.par_iter().zip(&places).map(row).collect()
+    let found = found.par_iter().zip(&places).map(row).collect();
+    state.spare.give(z);
+    found
 }
 
 /// Spans of latents of about equal numbers of entries.
@@ -227,7 +229,7 @@ impl WithSimd for Dots<'_> {
 
 /// All codes of rows y that something depends on, of the main term.
 pub(super) fn encode(state: &SaeState, rule: &Rule, y: &[f32], most: usize) -> Found {
-    let found = shortlist::find(&state.packed, &state.own[0].value, y, rule.ask(most));
+    let found = shortlist::find(&state.packed, &state.own[0].value, y, rule.ask(most), &state.spare);
     products(state, y, &found)
 }
 
@@ -466,7 +468,7 @@ fn inferred(how: &Sae, state: &SaeState, rule: &Rule, y: &[f32]) -> Vec<Vec<Aliv
     }
     let least = state.least as f32;
     let theta = vec![least; state.n];
-    let found = products(state, y, &shortlist::find(&state.packed, &state.own[0].value, y, Ask::Above(&theta)));
+    let found = products(state, y, &shortlist::find(&state.packed, &state.own[0].value, y, Ask::Above(&theta), &state.spare));
     let above = |(latent, z): (u32, f32)| (z > least.max(0.0)).then_some(Alive { latent, z, h: z });
     found.into_iter().map(|row| row.into_iter().filter_map(above).collect()).collect()
 }

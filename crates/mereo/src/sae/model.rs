@@ -235,27 +235,6 @@ impl SaeModel {
         }
         Ok(Codes::Sparse(Csr::new(x.rows(), n, indptr, indices, values)?))
     }
-
-    /// Rows rebuilt from codes, as [`Model::decode`] does, with the mean and s.d. of the rows `x` that they were encoded from: the same for
-    /// a model without [`SaeModel::layer_norm`].
-    ///
-    /// # Errors
-    /// Codes of another width, or another number of rows than `x` has.
-    pub fn decode_like(&self, z: &Codes, x: &Rows) -> Result<Mat> {
-        let mut out = self.decode(z)?;
-        if self.layer_norm {
-            check_width(x, out.cols)?;
-            if x.rows() != out.rows {
-                return Err(Error::data(format!("{} rows can't be moved back like {}", out.rows, x.rows())));
-            }
-            let x = x.to_mat();
-            out.data.par_chunks_mut(x.cols.max(1)).zip(x.data.par_chunks(x.cols.max(1))).for_each(|(out, x)| {
-                let (mean, sd) = mean_sd(x);
-                out.iter_mut().for_each(|v| *v = *v * sd + mean);
-            });
-        }
-        Ok(out)
-    }
 }
 
 /// The mean of a row and its s.d. (of d − 1).
@@ -288,6 +267,22 @@ impl Model for SaeModel {
         let mut x = z.times(&self.atoms)?;
         x.data.par_chunks_mut(self.atoms.cols.max(1)).for_each(|x| linalg::axpy(x, 1.0, &self.bias));
         Ok(x)
+    }
+    /// With [`SaeModel::layer_norm`] the mean and the s.d. of each row of `x` are put back.
+    fn decode_like(&self, z: &Codes, x: &Rows) -> Result<Mat> {
+        let mut out = self.decode(z)?;
+        if self.layer_norm {
+            check_width(x, out.cols)?;
+            if x.rows() != out.rows {
+                return Err(Error::data(format!("{} rows can't be moved back like {}", out.rows, x.rows())));
+            }
+            let x = x.to_mat();
+            out.data.par_chunks_mut(x.cols.max(1)).zip(x.data.par_chunks(x.cols.max(1))).for_each(|(out, x)| {
+                let (mean, sd) = mean_sd(x);
+                out.iter_mut().for_each(|v| *v = *v * sd + mean);
+            });
+        }
+        Ok(out)
     }
     fn known(&self) -> Option<Known> {
         (!self.density.is_empty()).then(|| Known::Rows(self.density.clone()))

@@ -9,6 +9,7 @@
 //! wants them. A register tile is 4 rows by 16 latents; what it finds is compared with each row's bound on the spot.
 
 use crate::linalg::lanes;
+use crate::spare::Spare;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -166,7 +167,7 @@ pub(super) enum Ask<'a> {
 }
 
 /// For each row of `x` (rows × d, from which b was taken off): the latents that may be what is asked for, in rising order.
-pub(super) fn find(w: &Packed, bias: &[f32], x: &[f32], ask: Ask) -> Vec<Vec<u32>> {
+pub(super) fn find(w: &Packed, bias: &[f32], x: &[f32], ask: Ask, spare: &Spare) -> Vec<Vec<u32>> {
     let d = w.d.max(1);
     let rows = x.len() / d;
     let longest = w.marks.iter().fold([0f32; 2], |top, m| [top[0].max(m[1]), top[1].max(m[2])]);
@@ -179,17 +180,20 @@ pub(super) fn find(w: &Packed, bias: &[f32], x: &[f32], ask: Ask) -> Vec<Vec<u32
         .map(|x| {
             let rows = x.len() / d;
             let padded = rows.next_multiple_of(ROWS);
-            let mut pairs = vec![0i32; padded * w.pairs()];
+            let mut room = spare.take(padded * w.pairs());
+            let pairs: &mut [i32] = bytemuck::cast_slice_mut(&mut room);
+            pairs[rows * w.pairs()..].fill(0);
             let mut rounded = vec![0i16; d + d % 2];
             let mut lists = Vec::with_capacity(padded);
-            for (x, to) in x.chunks_exact(d).zip(pairs.chunks_exact_mut(w.pairs())) {
+            for (x, to) in x.chunks_exact(d).zip(pairs.chunks_exact_mut(w.pairs().max(1))) {
                 let [scale, length, off] = round(x, &mut rounded[..d]);
                 to.iter_mut().zip(rounded.as_chunks::<2>().0).for_each(|(to, p)| *to = pair_of(p[0], p[1]));
                 let error = length * longest[1] + off * (longest[0] + longest[1]) + 2e-6 * (length * longest[0] + largest_bias);
                 lists.push(List::new(scale, error, &ask));
             }
             lists.resize_with(padded, || List::closed(&ask));
-            Search { w, marks: &marks, pairs: &pairs, lists: &mut lists }.run();
+            Search { w, marks: &marks, pairs, lists: &mut lists }.run();
+            spare.give(room);
             lists.truncate(rows);
             if let Ask::LargestOf(k) = ask {
                 lists.iter_mut().for_each(|list| list.best_of_groups((w.n / k.max(1)).max(1) as u32));
@@ -477,7 +481,7 @@ mod tests {
             let z = plain(&w, &bias, &x, d);
             for k in [1, 5, 16, n] {
                 let k = k.min(n);
-                let found = find(&packed, &bias, &x, Ask::Largest(k));
+                let found = find(&packed, &bias, &x, Ask::Largest(k), &Spare::default());
                 assert_eq!(found.len(), rows);
                 for (found, z) in found.iter().zip(&z) {
                     let mut order: Vec<u32> = (0..n as u32).filter(|j| z[*j as usize] > 0.0).collect();
@@ -487,7 +491,7 @@ mod tests {
                 }
             }
             let theta: Vec<f32> = random(n, 4, false).iter().map(|t| t * (d as f32).sqrt()).collect();
-            for (found, z) in find(&packed, &bias, &x, Ask::Above(&theta)).iter().zip(&z) {
+            for (found, z) in find(&packed, &bias, &x, Ask::Above(&theta), &Spare::default()).iter().zip(&z) {
                 for j in 0..n {
                     if z[j] > theta[j].max(0.0) {
                         assert!(found.binary_search(&(j as u32)).is_ok(), "{n} {d} {j}");
@@ -542,7 +546,7 @@ mod tests {
         x[d..2 * d].fill(1e-30);
         x[3 * d..].iter_mut().enumerate().for_each(|(i, v)| *v = if i % 2 == 0 { 1.0 } else { -1.0 });
         let packed = Packed::of(&x, d);
-        let found = find(&packed, &[0.0; 4], &x, Ask::Largest(1));
+        let found = find(&packed, &[0.0; 4], &x, Ask::Largest(1), &Spare::default());
         assert!(found[0].contains(&0) && found[3].contains(&3), "{found:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// An open file.
 #[derive(Debug)]
-pub(super) struct Input {
+pub(crate) struct Input {
     path: PathBuf,
     #[cfg(any(unix, windows))]
     file: File,
@@ -20,7 +20,7 @@ pub(super) struct Input {
 
 impl Input {
     /// Opens a regular file that isn't empty.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         let meta = file.metadata().map_err(|e| Error::io(path, e))?;
         if !meta.is_file() {
@@ -59,22 +59,22 @@ impl Input {
     }
 
     /// The file's name, for errors.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Its length in bytes when it was opened.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// An error about this file.
-    pub(super) fn error(&self, message: impl Into<String>) -> Error {
+    pub(crate) fn error(&self, message: impl Into<String>) -> Error {
         Error::format(&self.path, message)
     }
 
     /// Fills `out` from byte `at` on; an error if the file ends before.
-    pub(super) fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
+    pub(crate) fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
         let mut done = 0;
         while done < out.len() {
             match self.read_some(at + done as u64, &mut out[done..]) {
@@ -94,7 +94,7 @@ impl Input {
     }
 
     /// `n` bytes from `at` on, refused before they are allocated if the file isn't that long.
-    pub(super) fn bytes(&self, at: u64, n: u64) -> Result<Vec<u8>> {
+    pub(crate) fn bytes(&self, at: u64, n: u64) -> Result<Vec<u8>> {
         self.holds(at, n, "a part of it")?;
         let mut out = vec![0; n as usize];
         self.read(at, &mut out)?;
@@ -102,12 +102,12 @@ impl Input {
     }
 
     /// The first bytes, up to `n`: what its kind is told by.
-    pub(super) fn head(&self, n: u64) -> Result<Vec<u8>> {
+    pub(crate) fn head(&self, n: u64) -> Result<Vec<u8>> {
         self.bytes(0, n.min(self.len))
     }
 
     /// An error unless `n` bytes from `at` on lie within the file; `what` says whose they are.
-    pub(super) fn holds(&self, at: u64, n: u64, what: &str) -> Result<()> {
+    pub(crate) fn holds(&self, at: u64, n: u64, what: &str) -> Result<()> {
         if at.checked_add(n).is_some_and(|end| end <= self.len) && usize::try_from(n).is_ok() {
             return Ok(());
         }
@@ -118,7 +118,7 @@ impl Input {
     }
 
     /// A part of the file as a stream.
-    pub(super) fn section(&self, at: u64, n: u64) -> Section<'_> {
+    pub(crate) fn section(&self, at: u64, n: u64) -> Section<'_> {
         let from = at.min(self.len);
         Section { input: self, from, at: from, end: at.saturating_add(n).min(self.len) }
     }
@@ -147,7 +147,7 @@ pub(super) fn temporary(path: &Path) -> Result<File> {
 
 /// A part of an [`Input`], read from front to back. It can seek within itself.
 #[derive(Debug, Clone)]
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     input: &'a Input,
     from: u64,
     at: u64,

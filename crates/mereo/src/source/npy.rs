@@ -32,15 +32,15 @@ pub(super) fn open(input: Input, how: &Open) -> Result<Opened> {
 
 /// What stands before the numbers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// `dtype.str`, such as `<f4`.
-    pub(super) descr: String,
+    pub(crate) descr: String,
     /// Columns are stored one after the other.
-    pub(super) fortran: bool,
+    pub(crate) fortran: bool,
     /// Length of each axis.
-    pub(super) shape: Vec<u64>,
+    pub(crate) shape: Vec<u64>,
     /// Bytes before the first number.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 impl Header {
@@ -75,7 +75,7 @@ impl Header {
     }
 
     /// How its numbers are stored.
-    pub(super) fn form(&self, path: &Path) -> Result<Form> {
+    pub(crate) fn form(&self, path: &Path) -> Result<Form> {
         let (order, kind) = self.descr.split_at_checked(1).unwrap_or(("", ""));
         let number = match kind {
             "b1" => Number::Bool,

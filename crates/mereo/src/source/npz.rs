@@ -18,12 +18,12 @@ const RATIO: u64 = 1100;
 
 /// One array of the archive.
 #[derive(Debug)]
-struct Member {
+pub(crate) struct Member {
     index: usize,
-    name: String,
-    header: Header,
+    pub(crate) name: String,
+    pub(crate) header: Header,
     /// Bytes of the whole member, unpacked.
-    size: u64,
+    pub(crate) size: u64,
     /// Where it lies in the file, if it isn't compressed.
     stored: Option<u64>,
 }
@@ -87,7 +87,7 @@ fn archive(input: &Input) -> Result<ZipArchive<Section<'_>>> {
 }
 
 /// All arrays of the archive, with their headers read.
-fn members(input: &Input) -> Result<Vec<Member>> {
+pub(crate) fn members(input: &Input) -> Result<Vec<Member>> {
     let mut zip = archive(input)?;
     let mut members = Vec::new();
     for index in 0..zip.len() {
@@ -111,7 +111,7 @@ fn members(input: &Input) -> Result<Vec<Member>> {
 }
 
 /// What `take` makes of the numbers of a member, which must then be at its end, where its checksum is compared.
-fn unpacked<T>(input: &Input, member: &Member, take: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+pub(crate) fn unpacked<T>(input: &Input, member: &Member, take: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
     let mut zip = archive(input)?;
     let mut file = zip.by_index(member.index).map_err(|e| broken(input, &e))?;
     Header::read(input.path(), &mut file)?;

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 /// A type of number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Bool,
     U8,
     I8,
@@ -22,21 +22,21 @@ pub(super) enum Number {
 
 /// How the bytes of a number are laid out in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Form {
+pub(crate) struct Form {
     /// The type.
-    pub(super) number: Number,
+    pub(crate) number: Number,
     /// Most significant byte first.
-    pub(super) big: bool,
+    pub(crate) big: bool,
 }
 
 impl Form {
     /// Little-endian numbers.
-    pub(super) fn little(number: Number) -> Self {
+    pub(crate) fn little(number: Number) -> Self {
         Self { number, big: false }
     }
 
     /// Bytes of one number.
-    pub(super) fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self.number {
             Number::Bool | Number::U8 | Number::I8 => 1,
             Number::U16 | Number::I16 | Number::F16 | Number::Bf16 => 2,

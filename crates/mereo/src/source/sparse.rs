@@ -182,7 +182,7 @@ fn columns(path: &Path, form: Form, bytes: &[u8], cols: usize) -> Result<Vec<u32
 }
 
 /// `n` whole numbers from a stream.
-pub(super) fn counts(path: &Path, from: &mut dyn Read, form: Form, n: usize) -> Result<Vec<u64>> {
+pub(crate) fn counts(path: &Path, from: &mut dyn Read, form: Form, n: usize) -> Result<Vec<u64>> {
     let mut all = Vec::new();
     strips(path, from, form, n, |_, bytes| {
         let part = form.counts(bytes);
@@ -203,7 +203,7 @@ pub(super) fn indices(path: &Path, from: &mut dyn Read, form: Form, n: usize, co
 }
 
 /// `n` values of entries from a stream.
-pub(super) fn values(path: &Path, from: &mut dyn Read, form: Form, n: usize) -> Result<Vec<f32>> {
+pub(crate) fn values(path: &Path, from: &mut dyn Read, form: Form, n: usize) -> Result<Vec<f32>> {
     let mut all = Vec::new();
     strips(path, from, form, n, |first, bytes| {
         all.resize(first + bytes.len() / form.size(), 0.0);
