@@ -138,7 +138,7 @@ fn latents_of_a_sparse_autoencoder_are_inspected() {
     let ks: Vec<u64> = l["multi_k"].as_array().expect("curve").iter().filter_map(|at| at["k"].as_u64()).collect();
     assert_eq!(ks, [2, 3, 6, 12, 24]);
     let told = p.ok("inspect s.mereo --data digits --list 7 -o s.html");
-    for words in ["encoder·decoder", "… of 128 latents", "explained", "firing", "at k = 24", "nearest"] {
+    for words in ["encoder·decoder", "… of 128 latents", "explained", "firing", "FVU by k", " at 24", "nearest"] {
         assert!(told.contains(words), "{words} in {told}");
     }
     let page = std::fs::read_to_string(p.path("s.html")).expect("page");

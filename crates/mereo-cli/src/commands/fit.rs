@@ -193,7 +193,7 @@ where
         }
         bar.clear();
         outcome.print(global)?;
-        if stop == Stop::Limit {
+        if super::cut_short(stop, &outcome.params) {
             global.say(format_args!(
                 "note: the fit came to its limit of passes before it converged; a higher --max-passes takes it further"
             ));
@@ -372,7 +372,7 @@ impl Outcome {
         if !prep.is_empty() {
             rows.push(("prepared".into(), prep.join(", ")));
         }
-        rows.push(("passes".into(), format!("{}, {}", self.passes, super::why(self.stop))));
+        rows.push(("passes".into(), format!("{}, {}", self.passes, super::ended(self.stop, &self.params))));
         rows.push(("loss".into(), show::number(self.curve.last().copied().unwrap_or(f64::NAN))));
         if let Some(held) = self.held.get(self.model_of.wrapping_sub(1)) {
             rows.push((

@@ -166,7 +166,7 @@ fn lines(path: &Path, bundle: &Bundle) -> Vec<(String, String)> {
     }
     rows.push(("parameters".into(), super::params_line(&about.params)));
     if fitted {
-        rows.push(("passes".into(), format!("{}, {}", about.curve.len(), super::why(about.stop))));
+        rows.push(("passes".into(), format!("{}, {}", about.curve.len(), super::ended(about.stop, &about.params))));
     }
     if let Some(loss) = about.curve.last() {
         rows.push(("loss".into(), show::number(*loss)));

@@ -86,6 +86,16 @@ pub fn limited(stopped: usize, fits: usize, remedy: &str) -> Option<String> {
     }
 }
 
+/// Whether a fit ended because it came to its limit of passes before it could tell that it converged; one with a tolerance of 0 doesn't ask.
+pub fn cut_short(stop: Stop, params: &Value) -> bool {
+    stop == Stop::Limit && params["tol"].as_f64() != Some(0.0)
+}
+
+/// Why a fit with these parameters ended, in words.
+pub fn ended(stop: Stop, params: &Value) -> &'static str {
+    if stop == Stop::Limit && !cut_short(stop, params) { "as many as were asked for" } else { why(stop) }
+}
+
 /// Why a fit ended, in words.
 pub fn why(stop: Stop) -> &'static str {
     match stop {

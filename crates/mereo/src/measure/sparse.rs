@@ -30,7 +30,7 @@ const PAIRS: usize = 1 << 24;
 /// | `fvu` | Σ\|e\|² / Σ\|x − x̄\|² |
 /// | `explained` | 1 − `fvu` (SAELens: `explained_variance`) |
 /// | `explained_by_row` | mean over rows of 1 − \|e\|² / \|x − x̄\|² (SAELens: `explained_variance_legacy`) |
-/// | `explained_by_column` | mean over columns of 1 − Σe² / Σ(x − x̄)², of those that vary (scikit-learn: `r2_score`) |
+/// | `explained_by_column` | mean over columns of 1 − Σe² / Σ(x − x̄)² (scikit-learn: `r2_score`), of those that vary by more than a millionth of the mean |
 /// | `mse` | Σ\|e\|² / nd |
 /// | `cosine` | mean of x·x̂ / \|x\|\|x̂\| |
 /// | `length` | mean of \|x̂\| / \|x\|: below 1 where codes shrink (`l2_ratio`) |
@@ -45,7 +45,7 @@ pub struct SparseMeasures {
     pub explained: f64,
     /// Variance explained of a row, on the mean. Rows that are the mean row are left out.
     pub explained_by_row: f64,
-    /// Variance explained of a column, on the mean.
+    /// Variance explained of a column, on the mean. Columns that hardly vary are left out.
     pub explained_by_column: f64,
     /// Mean squared error of an entry.
     pub mse: f64,
@@ -232,7 +232,9 @@ impl Sums {
         let over = |a: f64, b: f64| if a == 0.0 { 0.0 } else { a / b };
         let residual: f64 = self.residual.iter().sum();
         let fvu = over(residual, moments.squares.iter().sum());
-        let columns = self.residual.iter().zip(&moments.squares).filter(|(_, s)| **s > 0.0).map(|(e, s)| 1.0 - e / s);
+        // A column that stands still would outweigh all others.
+        let least = 1e-6 * moments.squares.iter().sum::<f64>() / d as f64;
+        let columns = self.residual.iter().zip(&moments.squares).filter(|(_, s)| **s > least).map(|(e, s)| 1.0 - e / s);
         let (by_column, varying) = columns.fold((0.0, 0.0), |(sum, count), v| (sum + v, count + 1.0));
         let row = &self.of_rows;
         let density: Vec<f64> = self.fired.iter().map(|f| *f as f64 / n).collect();

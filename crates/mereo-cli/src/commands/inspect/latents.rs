@@ -122,8 +122,8 @@ impl Latents {
             say("nearest", format!("cosine with the most similar other latent: {}", spread(&near)));
         }
         if !self.multi_k.is_empty() {
-            let at: Vec<String> = self.multi_k.iter().map(|at| format!("{} at k = {}", show::number(at.fvu), at.k)).collect();
-            say("FVU", at.join(", "));
+            let at: Vec<String> = self.multi_k.iter().map(|at| format!("{} at {}", show::number(at.fvu), at.k)).collect();
+            say("FVU by k", at.join(", "));
         }
         rows
     }

@@ -21,7 +21,10 @@ pub fn page(
     summary: &[(String, String)],
     strongest: &dyn Fn(usize) -> String,
 ) -> Document {
-    let mut sections = latents.map_or(Vec::new(), |l| of_latents(l, strongest));
+    let rows = summary.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
+    let table = Table { header: vec!["measure".into(), String::new()], rows, words: vec![1], ..Table::default() };
+    let mut sections = vec![Section { title: "In numbers".into(), note: String::new(), blocks: vec![Block::Table(table)] }];
+    sections.extend(latents.map_or(Vec::new(), |l| of_latents(l, strongest)));
     let atoms = bundle.model.atoms();
     let order = latents.map_or_else(|| (0..atoms.rows).collect(), Latents::order);
     if bundle.about.image.is_some() || latents.is_none() {
@@ -42,17 +45,6 @@ pub fn page(
             blocks: vec![Block::Plates(vec![plate])],
         });
     }
-    let rows = summary.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
-    sections.push(Section {
-        title: "In numbers".into(),
-        note: String::new(),
-        blocks: vec![Block::Table(Table {
-            header: vec!["measure".into(), String::new()],
-            rows,
-            words: vec![1],
-            ..Table::default()
-        })],
-    });
     let what = if latents.is_some() { "latents" } else { "atoms" };
     Document {
         title: format!("{} {what} of {}", show::count(atoms.rows), bundle.about.data),
