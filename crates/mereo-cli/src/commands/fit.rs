@@ -161,7 +161,11 @@ where
         let seconds = started.elapsed().as_secs_f64();
         bar.clear();
         if fitted.curve.is_empty() {
-            return Err(Failure::Interrupted("stopped; no pass was whole, so no model was written".into()));
+            let kept = checkpoint.as_ref().filter(|c| c.path.exists());
+            let kept = kept.map_or(String::new(), |c| {
+                format!("; {} keeps what was learned, and the same command with --resume continues it", c.path.display())
+            });
+            return Err(Failure::Interrupted(format!("stopped; no pass was whole, so no model was written{kept}")));
         }
 
         let mut outcome = Outcome::new(asked, &method, &data, train, &fitted, seconds);
