@@ -423,7 +423,7 @@ fn a_fit_tells_how_far_it_came_and_of_every_start() {
     assert_eq!(fit["change"].as_f64(), Some((curve[4] - curve[5]).abs() / curve[4]));
     assert_eq!((numbers(&fit["gradients"]).len(), numbers(&fit["gradients"])[0]), (6, 1.0));
     let said = p.ok(line);
-    assert!(said.contains("stopped at the limit") && said.contains(&format!("kept: number {}", kept + 1)), "{said}");
+    assert!(said.contains("as many as were asked for") && said.contains(&format!("kept: number {}", kept + 1)), "{said}");
     for told in [said, p.ok("info m.mereo")] {
         assert!(told.contains("\nlast change ") && told.contains("\ngradient "), "{told}");
     }
