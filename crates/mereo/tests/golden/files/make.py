@@ -1,4 +1,4 @@
-"""Makes the files that tests/files.rs reads, with the libraries that people write them with.
+"""Makes the files that tests/all/files.rs reads, with the libraries that people write them with.
 
     python make.py            (numpy 2.4, scipy 1.17, pyarrow 26, safetensors 0.8, pillow 13)
 

@@ -1,11 +1,9 @@
 //! Bad input and bad luck, one test for each: the exit code, a message that names the fix, and what was at the output before
 //! is still there, byte for byte, with nothing half-written beside it.
 
-mod place;
-
 #[cfg(unix)]
-use place::text;
-use place::{Place, read_npy};
+use crate::place::text;
+use crate::place::{Place, read_npy};
 use std::path::{Path, PathBuf};
 
 /// Bytes of an earlier result, which a command that fails must leave alone.

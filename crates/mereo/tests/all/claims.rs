@@ -8,7 +8,6 @@ use mereo::source::{self, Memory, Open};
 use mereo::{Mat, Model, Nmf, NmfInit, NmfSolver, Pca, Vq, data, fold, measure};
 use std::path::PathBuf;
 
-#[path = "claims/nmf.rs"]
 mod nmf;
 
 /// 49 atoms, as in figure 1 of the paper.

@@ -18,7 +18,7 @@ const SOLVERS: [(NmfSolver, NmfLoss); 6] = [
 const STARTS: [NmfInit; 4] = [NmfInit::Random, NmfInit::Nndsvd, NmfInit::Nndsvda, NmfInit::Nndsvdar];
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/nmf.json")).expect("json")
+    serde_json::from_str(include_str!("../golden/nmf.json")).expect("json")
 }
 
 fn number(v: &Value) -> f64 {

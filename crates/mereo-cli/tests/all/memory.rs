@@ -1,9 +1,6 @@
 //! A file larger than the bound is fitted within the bound.
-#![cfg(target_os = "linux")]
 
-mod place;
-
-use place::{Place, start, text};
+use crate::place::{Place, start, text};
 
 /// A fit's memory at its highest, in bytes, as the system counts it.
 fn peak(p: &Place, line: &str) -> u64 {

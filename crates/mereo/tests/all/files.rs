@@ -482,7 +482,7 @@ mod golden {
 }
 
 /// Writes the files that `tests/golden/files/check.py` reads with other libraries:
-/// `MEREO_CHECK=/tmp/check cargo test -p mereo --test files for_others && python check.py /tmp/check`
+/// `MEREO_CHECK=/tmp/check cargo test -p mereo --test all for_others && python check.py /tmp/check`
 #[test]
 fn for_others() {
     use mereo::{Codes, Csr, export};

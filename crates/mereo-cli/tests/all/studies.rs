@@ -1,7 +1,5 @@
 //! `mereo rank`, `stability`, `parts` and `repro` as they are typed: tables, pages, JSON and mistakes.
 
-mod place;
-
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};

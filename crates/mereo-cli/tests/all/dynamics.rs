@@ -1,8 +1,6 @@
 //! `mereo dynamics` as it is typed: tables, pages, numbers, and mistakes.
 
-mod place;
-
-use place::{Place, text};
+use crate::place::{Place, text};
 use serde_json::Value;
 
 /// The setup of the paper: two spikes whose errors of PCA are 0.5, 0.14283 and 0.01423.

@@ -1,8 +1,6 @@
 //! Entries that are unknown, and entries that count more than others, on the command line.
 
-mod place;
-
-use place::{Place, read_npy};
+use crate::place::{Place, read_npy};
 
 /// Row i, column j of rows that three parts make up.
 fn entry(i: usize, j: usize) -> f32 {

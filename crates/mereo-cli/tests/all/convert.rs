@@ -1,8 +1,6 @@
 //! Sparse autoencoders of other libraries on the command line: converted, used, and refused with what to do instead.
 
-mod place;
-
-use place::{Place, read_npy};
+use crate::place::{Place, read_npy};
 use serde_json::json;
 use std::path::Path;
 

@@ -1,10 +1,8 @@
 //! The command line from outside: every command end to end, and every mistake answered with what to do about it.
 
-mod place;
-
 #[cfg(unix)]
-use place::signal;
-use place::{Place, read_npy, start, text, wait_for};
+use crate::place::signal;
+use crate::place::{Place, read_npy, start, text, wait_for};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::time::Duration;
