@@ -211,11 +211,16 @@ pub struct Cpu;
 
 impl<M: Method> Engine<M> for Cpu {
     fn observe(&self, m: &M, state: &M::State, x: &Rows, first: u64, memo: &mut [f32], into: &mut M::Stats) -> Result<()> {
-        m.observe(state, x, first, memo, into)
+        within(|| m.observe(state, x, first, memo, into))
     }
     fn update(&self, m: &M, state: &mut M::State, stats: M::Stats) -> Result<Progress> {
-        m.update(state, stats)
+        within(|| m.update(state, stats))
     }
+}
+
+/// Runs on a thread of the pool, so that threads are woken once and not for every loop that they share.
+fn within<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| run())
 }
 
 /// One finished pass, as a watcher sees it.
