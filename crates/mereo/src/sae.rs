@@ -603,6 +603,9 @@ impl Method for Sae {
             spare: Spare::default(),
         };
         state.pack();
+        if self.init == SaeInit::Rows {
+            batch::shorten(self, &mut state, sample);
+        }
         Ok(state)
     }
 

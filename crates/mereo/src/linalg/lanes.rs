@@ -37,6 +37,25 @@ pub(crate) fn axpy_in<S: Simd>(simd: S, to: &mut [f32], a: f32, from: &[f32]) {
     }
 }
 
+/// to ← to + Σ aᵢ·fromᵢ of four slices as long as `to`, one after the other as [`axpy_in`] has them, inlined.
+#[inline(always)]
+pub(crate) fn axpy4_in<S: Simd>(simd: S, to: &mut [f32], a: [f32; 4], from: [&[f32]; 4]) {
+    let len = to.len();
+    let (to, to_rest) = S::as_mut_simd_f32s(to);
+    let from = from.map(|f| S::as_simd_f32s(&f[..len]));
+    let by = a.map(|a| simd.splat_f32s(a));
+    let [(p, _), (q, _), (r, _), (s, _)] = from;
+    for (to, ((p, q), (r, s))) in to.iter_mut().zip(p.iter().zip(q).zip(r.iter().zip(s))) {
+        let sum = simd.mul_add_e_f32s(by[1], *q, simd.mul_add_e_f32s(by[0], *p, *to));
+        *to = simd.mul_add_e_f32s(by[3], *s, simd.mul_add_e_f32s(by[2], *r, sum));
+    }
+    for (i, to) in to_rest.iter_mut().enumerate() {
+        for (a, (_, rest)) in a.iter().zip(from) {
+            *to += a * rest[i];
+        }
+    }
+}
+
 /// a·b of two slices of one length.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     struct Dot<'a>(&'a [f32], &'a [f32]);

@@ -11,6 +11,7 @@ use super::{Sae, SaeArchitecture, SaeState};
 use crate::fold::Stats;
 use crate::linalg::lanes;
 use crate::mat::Rows;
+use crate::spare::Spare;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -137,10 +138,11 @@ impl WithSimd for Enter<'_> {
     }
 }
 
-/// z of the latents found for each row.
-pub(super) fn products(state: &SaeState, y: &[f32], found: &[Vec<u32>]) -> Found {
+/// z of the latents found for each row, from W (n×d) and the bias of z (n).
+pub(super) fn products((w, bias): (&[f32], &[f32]), y: &[f32], found: &[Vec<u32>], spare: &Spare) -> Found {
     // By latents, each row of W read once: rows are in the shared cache, W is not.
-    let (n, d) = (state.n, state.d);
+    let n = bias.len();
+    let d = w.len() / n.max(1);
     let mut starts = vec![0usize; n + 1];
     found.iter().flatten().for_each(|j| starts[*j as usize + 1] += 1);
     (0..n).for_each(|j| starts[j + 1] += starts[j]);
@@ -157,7 +159,7 @@ pub(super) fn products(state: &SaeState, y: &[f32], found: &[Vec<u32>]) -> Found
         };
         places.push(found.iter().map(place).collect());
     }
-    let mut z = state.spare.take(starts[n]);
+    let mut z = spare.take(starts[n]);
     let spans = cut(&starts, 4 * rayon::current_num_threads());
     let mut rest = &mut z[..];
     let mut tasks = Vec::with_capacity(spans.len());
@@ -167,20 +169,11 @@ pub(super) fn products(state: &SaeState, y: &[f32], found: &[Vec<u32>]) -> Found
         tasks.push((span, own));
     }
     tasks.into_par_iter().for_each(|(span, z)| {
-        Arch::new().dispatch(Dots {
-            z,
-            span,
-            starts: &starts,
-            of_rows: &of_rows,
-            w: &state.encoder.value,
-            bias: &state.own[0].value,
-            y,
-            d,
-        });
+        Arch::new().dispatch(Dots { z, span, starts: &starts, of_rows: &of_rows, w, bias, y, d });
     });
     let row = |(found, places): (&Vec<u32>, &Vec<u32>)| found.iter().zip(places).map(|(j, at)| (*j, z[*at as usize])).collect();
     let found = found.par_iter().zip(&places).map(row).collect();
-    state.spare.give(z);
+    spare.give(z);
     found
 }
 
@@ -230,7 +223,7 @@ impl WithSimd for Dots<'_> {
 /// All codes of rows y that something depends on, of the main term.
 pub(super) fn encode(state: &SaeState, rule: &Rule, y: &[f32], most: usize) -> Found {
     let found = shortlist::find(&state.packed, &state.own[0].value, y, rule.ask(most), &state.spare);
-    products(state, y, &found)
+    products((&state.encoder.value, &state.own[0].value), y, &found, &state.spare)
 }
 
 /// Adds what rows leave behind.
@@ -328,13 +321,12 @@ fn rebuild(
     let (n, d, rows) = (state.n, state.d, alive.len());
     let from = entries.len();
     let mut starts = vec![0];
-    for (i, row) in alive.iter().enumerate() {
-        entries.extend(row.iter().map(|a| {
-            let level = ends.partition_point(|end| *end <= a.latent);
-            Entry { alive: *a, row: i as u32, term, target: (first + level) as u8, along: 0.0 }
-        }));
-        starts.push(entries.len() - from);
+    for row in alive {
+        starts.push(starts[starts.len() - 1] + row.len());
     }
+    // Each is written by whoever takes its row first.
+    let none = Entry { alive: Alive { latent: 0, z: 0.0, h: 0.0 }, row: 0, term, target: 0, along: 0.0 };
+    entries.resize(from + starts[rows], none);
     let mut targets: Vec<Vec<f32>> = ends.iter().map(|_| state.spare.take(rows * d)).collect();
     let width = (STRIP / (4 * n)).next_multiple_of(64).min(d);
     let mut sums = vec![0f64; ends.len()];
@@ -355,6 +347,14 @@ fn rebuild(
             .into_par_iter()
             .map(|(panel, targets, entries)| {
                 let base = &base[panel * PANEL * d..];
+                if strip.start == 0 {
+                    let rows = (panel * PANEL..).zip(&alive[panel * PANEL..]);
+                    let own = rows.flat_map(|(i, row)| row.iter().map(move |a| (i, a)));
+                    for (entry, (i, a)) in entries.iter_mut().zip(own) {
+                        let level = ends.partition_point(|end| *end <= a.latent);
+                        *entry = Entry { alive: *a, row: i as u32, target: (first + level) as u8, ..none };
+                    }
+                }
                 Arch::new().dispatch(Rebuild {
                     v: &state.decoder.value,
                     d,
@@ -401,13 +401,16 @@ impl WithSimd for Rebuild<'_> {
             e.copy_from_slice(&self.base[at.clone()]);
             let mut next = 0;
             for (level, end) in self.ends.iter().enumerate() {
-                while let Some(entry) = entries.get(next).filter(|entry| entry.alive.latent < *end) {
-                    if entry.alive.h != 0.0 {
-                        let v = entry.alive.latent as usize * d;
-                        lanes::axpy_in(simd, &mut e, -entry.alive.h, &self.v[v + strip.start..v + strip.end]);
-                    }
-                    next += 1;
+                let here = entries[next..].partition_point(|entry| entry.alive.latent < *end);
+                let (fours, rest) = entries[next..next + here].as_chunks::<4>();
+                let v = |entry: &Entry| &self.v[entry.alive.latent as usize * d..][strip.clone()];
+                for four in fours {
+                    lanes::axpy4_in(simd, &mut e, four.each_ref().map(|entry| -entry.alive.h), four.each_ref().map(v));
                 }
+                for entry in rest {
+                    lanes::axpy_in(simd, &mut e, -entry.alive.h, v(entry));
+                }
+                next += here;
                 sums[level] += f64::from(lanes::dot_in(simd, &e, &e));
                 self.targets[level][at.clone()].copy_from_slice(&e);
             }
@@ -468,9 +471,24 @@ fn inferred(how: &Sae, state: &SaeState, rule: &Rule, y: &[f32]) -> Vec<Vec<Aliv
     }
     let least = state.least as f32;
     let theta = vec![least; state.n];
-    let found = products(state, y, &shortlist::find(&state.packed, &state.own[0].value, y, Ask::Above(&theta), &state.spare));
+    let (w, bias, spare) = (&state.encoder.value, &state.own[0].value, &state.spare);
+    let found = products((w, bias), y, &shortlist::find(&state.packed, bias, y, Ask::Above(&theta), spare), spare);
     let above = |(latent, z): (u32, f32)| (z > least.max(0.0)).then_some(Alive { latent, z, h: z });
     found.into_iter().map(|row| row.into_iter().filter_map(above).collect()).collect()
+}
+
+/// Makes W as long as rebuilds rows of a sample best ([`super::start::shrink`]).
+pub(super) fn shorten(how: &Sae, state: &mut SaeState, sample: &Rows) {
+    const ROWS: usize = 1024;
+    let x = sample.slice(0, sample.rows().min(ROWS));
+    let rule = Rule::new(how, state);
+    let y = entering(state, &x, state.spare.take(x.rows() * state.d));
+    let alive = choose(how, state, &rule, &y, 0).1;
+    let (left, _) = rebuild(state, &y, &alive, (Term::Main, 0), &[state.n as u32], &mut Vec::new());
+    let rebuilt: Vec<f32> = y.iter().zip(&left[0]).map(|(y, e)| y - e).collect();
+    let by = super::start::shrink(&y, &rebuilt);
+    state.encoder.value.iter_mut().chain(&mut state.encoder.average).for_each(|w| *w *= by);
+    state.pack();
 }
 
 /// Σ|y − ŷ|² of rows over the mean |y − ȳ|² of the sample: what rows that are held out lose, as FVU.

@@ -1,13 +1,20 @@
 //! A fitted sparse autoencoder, of our own or of a peer.
 
+use super::batch;
+use super::shortlist::{self, Ask};
 use crate::error::{Error, Result};
-use crate::linalg::product::{self, Packed};
-use crate::linalg::{self, PANEL};
+use crate::linalg::{self, PANEL, product};
 use crate::mat::{Csr, Mat, Rows};
 use crate::model::{Codes, Known, Model, check_width};
+use crate::spare::Spare;
 use crate::store::Bag;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+/// Latents for each one alive, at least, for which those alive are found first.
+const FEW: usize = 16;
+/// Rows of which they are found at once.
+const PIECE: usize = 4096;
 
 /// Added to the s.d. of a row before it divides, with [`SaeModel::layer_norm`].
 pub const LAYER_NORM_EPSILON: f32 = 1e-5;
@@ -70,11 +77,19 @@ pub enum SaeGate {
 impl SaeGate {
     /// Codes of a row from its z (n): ascending latents, each with its positive code.
     pub fn codes(&self, z: &[f32]) -> Vec<(u32, f32)> {
-        let positive = |(j, z): (usize, &f32)| (*z > 0.0).then_some((j as u32, *z));
+        let all = z.iter().enumerate().map(|(j, z)| (j as u32, *z));
+        let Self::Gated { gate, scale, magnitude } = self else { return self.choose(z.len(), all) };
+        let open = all.filter(|(j, z)| *z + gate[*j as usize] > 0.0);
+        open.map(|(j, z)| (j, z * scale[j as usize].exp() + magnitude[j as usize])).filter(|(_, h)| *h > 0.0).collect()
+    }
+
+    /// The same from those z, ascending, that the codes can depend on.
+    fn choose(&self, n: usize, z: impl Iterator<Item = (u32, f32)>) -> Vec<(u32, f32)> {
+        let positive = z.filter(|(_, z)| *z > 0.0);
         match self {
-            Self::Relu => z.iter().enumerate().filter_map(positive).collect(),
+            Self::Relu => positive.collect(),
             Self::TopK { k } => {
-                let mut all: Vec<(u32, f32)> = z.iter().enumerate().filter_map(positive).collect();
+                let mut all: Vec<(u32, f32)> = positive.collect();
                 if all.len() > *k {
                     all.select_nth_unstable_by(*k, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
                     all.truncate(*k);
@@ -83,23 +98,30 @@ impl SaeGate {
                 all
             }
             Self::GroupMax { k } => {
-                let width = z.len() / (*k).max(1);
-                let groups = z.chunks_exact(width.max(1)).enumerate();
-                groups
-                    .filter_map(|(g, z)| {
-                        let (j, top) = z
-                            .iter()
-                            .enumerate()
-                            .fold((0, f32::NEG_INFINITY), |top, (j, z)| if *z > top.1 { (j, *z) } else { top });
-                        positive((g * width + j, &top))
-                    })
-                    .collect()
+                let width = (n / (*k).max(1)).max(1) as u32;
+                let mut best: Vec<(u32, f32)> = Vec::new();
+                for (j, z) in positive {
+                    match best.last_mut().filter(|(top, _)| *top / width == j / width) {
+                        Some(top) if z > top.1 => *top = (j, z),
+                        Some(_) => {}
+                        None => best.push((j, z)),
+                    }
+                }
+                best
             }
-            Self::Threshold(theta) => z.iter().enumerate().filter(|(j, z)| **z > theta[*j]).filter_map(positive).collect(),
-            Self::Gated { gate, scale, magnitude } => {
-                let open = z.iter().enumerate().filter(|(j, z)| **z + gate[*j] > 0.0);
-                open.filter_map(|(j, z)| positive((j, &(z * scale[j].exp() + magnitude[j])))).collect()
-            }
+            Self::Threshold(theta) => positive.filter(|(j, z)| *z > theta[*j as usize]).collect(),
+            // Its codes depend on more than what is positive.
+            Self::Gated { .. } => Vec::new(),
+        }
+    }
+
+    /// What is to be found of every row so that its codes can be told, where that is few latents of many.
+    fn ask(&self, n: usize) -> Option<Ask<'_>> {
+        match self {
+            Self::TopK { k } if k * FEW <= n => Some(Ask::Largest(*k)),
+            Self::GroupMax { k } if k * FEW <= n => Some(Ask::LargestOf(*k)),
+            Self::Threshold(theta) => Some(Ask::Above(theta)),
+            _ => None,
         }
     }
 
@@ -210,8 +232,26 @@ impl SaeModel {
     /// Codes by a gate, which may be another one than the model's own.
     fn encode_by(&self, x: &Rows, gate: &SaeGate) -> Result<Codes> {
         check_width(x, self.atoms.cols)?;
+        let rows = match gate.ask(self.atoms.rows) {
+            Some(ask) => self.found(x, gate, ask),
+            None => self.looked_at(x, gate),
+        };
+        let mut indptr = vec![0u64];
+        let (mut indices, mut values) = (Vec::new(), Vec::new());
+        for row in &rows {
+            indices.extend(row.iter().map(|(j, _)| *j));
+            values.extend(row.iter().map(|(_, v)| *v));
+            indptr.push(indices.len() as u64);
+        }
+        Ok(Codes::Sparse(Csr::new(x.rows(), self.atoms.rows, indptr, indices, values)?))
+    }
+}
+
+impl SaeModel {
+    /// Codes of rows, every latent looked at in f32.
+    fn looked_at(&self, x: &Rows, gate: &SaeGate) -> Vec<Vec<(u32, f32)>> {
         let n = self.atoms.rows;
-        let weights = Packed::transposed(&self.encoder.data, self.atoms.cols);
+        let weights = product::Packed::transposed(&self.encoder.data, self.atoms.cols);
         let panels: Vec<Vec<Vec<(u32, f32)>>> = (0..x.rows().div_ceil(PANEL))
             .into_par_iter()
             .map(|p| {
@@ -226,14 +266,21 @@ impl SaeModel {
                     .collect()
             })
             .collect();
-        let mut indptr = vec![0u64];
-        let (mut indices, mut values) = (Vec::new(), Vec::new());
-        for row in panels.iter().flatten() {
-            indices.extend(row.iter().map(|(j, _)| *j));
-            values.extend(row.iter().map(|(_, v)| *v));
-            indptr.push(indices.len() as u64);
+        panels.into_iter().flatten().collect()
+    }
+
+    /// The same where few latents matter: those are found first.
+    fn found(&self, x: &Rows, gate: &SaeGate, ask: Ask) -> Vec<Vec<(u32, f32)>> {
+        let (n, spare) = (self.atoms.rows, Spare::default());
+        let packed = shortlist::Packed::of(&self.encoder.data, self.atoms.cols);
+        let mut rows = Vec::with_capacity(x.rows());
+        for from in (0..x.rows()).step_by(PIECE) {
+            let y = self.entering(&x.slice(from, x.rows().min(from + PIECE)));
+            let found = shortlist::find(&packed, &self.encoder_bias, &y.data, ask, &spare);
+            let found = batch::products((&self.encoder.data, &self.encoder_bias), &y.data, &found, &spare);
+            rows.par_extend(found.into_par_iter().map(|row| gate.choose(n, row.into_iter())));
         }
-        Ok(Codes::Sparse(Csr::new(x.rows(), n, indptr, indices, values)?))
+        rows
     }
 }
 

@@ -17,8 +17,8 @@ use rayon::prelude::*;
 pub(super) const TILE: usize = 16;
 /// Rows of a register tile.
 const ROWS: usize = 4;
-/// Bytes of tiles that stay in a core's own cache while rows pass by.
-const NEAR: usize = 256 << 10;
+/// Pairs of a tile that stay in a core's first cache while rows pass by: 24 KB.
+const NEAR: usize = 384;
 /// Added to a number below 2²² this leaves the nearest whole number in the last bits.
 const WHOLE: f32 = 12_582_912.0;
 /// The largest 16-bit number.
@@ -295,27 +295,34 @@ impl Search<'_> {
         self.walk(portable, compare);
     }
 
-    /// Every group of rows with every tile; `product` fills the sums of one pair of them.
+    /// Every tile with every group of rows, a run of pairs after the other; `product` adds to the sums of one of them and the other.
     #[inline(always)]
     fn walk(
         self,
-        product: impl Fn([&[i32]; ROWS], &[[i32; TILE]]) -> [[i32; TILE]; ROWS],
+        product: impl Fn([&[i32]; ROWS], &[[i32; TILE]], Sums) -> Sums,
         compare: impl Fn(&[i32; TILE], &[f32; TILE], &[f32; TILE], &[f32; TILE], &List) -> ([f32; TILE], u32),
     ) {
-        let (pairs, n) = (self.w.pairs(), self.w.n);
+        let (pairs, groups) = (self.w.pairs(), self.lists.len() / ROWS);
         if pairs == 0 {
             return;
         }
-        let tiles = n.div_ceil(TILE);
-        let near = (NEAR / (4 * TILE * pairs)).max(1);
-        for first in (0..tiles).step_by(near) {
-            let tiles = first..tiles.min(first + near);
-            for (x, lists) in self.pairs.chunks_exact(ROWS * pairs).zip(self.lists.chunks_exact_mut(ROWS)) {
-                let x: [&[i32]; ROWS] = std::array::from_fn(|m| &x[m * pairs..(m + 1) * pairs]);
-                for tile in tiles.clone() {
-                    let sums = product(x, &self.w.tiles[tile * pairs..(tile + 1) * pairs]);
-                    let Marks { scale, bias, from } = self.marks;
-                    for (sums, list) in sums.iter().zip(&mut *lists) {
+        let mut sums = vec![[[0; TILE]; ROWS]; if pairs > NEAR { groups } else { 0 }];
+        let Marks { scale, bias, from } = self.marks;
+        for tile in 0..self.w.n.div_ceil(TILE) {
+            let w = &self.w.tiles[tile * pairs..(tile + 1) * pairs];
+            for (at, w) in w.chunks(NEAR).enumerate() {
+                let run = at * NEAR..at * NEAR + w.len();
+                for (group, (x, lists)) in
+                    self.pairs.chunks_exact(ROWS * pairs).zip(self.lists.chunks_exact_mut(ROWS)).enumerate()
+                {
+                    let x: [&[i32]; ROWS] = std::array::from_fn(|m| &x[m * pairs..][run.clone()]);
+                    let before = if at > 0 { sums[group] } else { [[0; TILE]; ROWS] };
+                    let now = product(x, w, before);
+                    if run.end < pairs {
+                        sums[group] = now;
+                        continue;
+                    }
+                    for (sums, list) in now.iter().zip(lists) {
                         let (z, mask) = compare(sums, &scale[tile], &bias[tile], &from[tile], list);
                         if mask != 0 {
                             list.push(mask, tile * TILE, &z);
@@ -326,6 +333,9 @@ impl Search<'_> {
         }
     }
 }
+
+/// The sums of 4 rows with 16 latents.
+type Sums = [[i32; TILE]; ROWS];
 
 /// Of every latent, a tile's numbers side by side: its scale, its bias (−∞ where there is no latent), and its threshold.
 struct Marks {
@@ -365,10 +375,8 @@ fn compare(sums: &[i32; TILE], scale: &[f32; TILE], bias: &[f32; TILE], from: &[
     (z, mask)
 }
 
-/// The sums of 4 rows with 16 latents.
 #[inline(always)]
-fn portable(x: [&[i32]; ROWS], w: &[[i32; TILE]]) -> [[i32; TILE]; ROWS] {
-    let mut sums = [[0i32; TILE]; ROWS];
+fn portable(x: [&[i32]; ROWS], w: &[[i32; TILE]], mut sums: Sums) -> Sums {
     for (p, w) in w.iter().enumerate() {
         for (sums, x) in sums.iter_mut().zip(x) {
             let (a, b) = (i32::from(x[p] as i16), x[p] >> 16);
@@ -395,7 +403,7 @@ impl pulp::NullaryFnOnce for Avx2<'_> {
         let simd = self.simd;
         self.search.walk(
             #[inline(always)]
-            |x, w| pairs_avx2(simd, x, w),
+            |x, w, sums| pairs_avx2(simd, x, w, sums),
             #[inline(always)]
             |sums, scale, bias, from, list| compare_avx2(simd, sums, scale, bias, from, list),
         );
@@ -404,10 +412,9 @@ impl pulp::NullaryFnOnce for Avx2<'_> {
 
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn pairs_avx2(simd: pulp::x86::V3, x: [&[i32]; ROWS], w: &[[i32; TILE]]) -> [[i32; TILE]; ROWS] {
+fn pairs_avx2(simd: pulp::x86::V3, x: [&[i32]; ROWS], w: &[[i32; TILE]], sums: Sums) -> Sums {
     use std::arch::x86_64::__m256i;
-    let zero = simd.avx._mm256_setzero_si256();
-    let mut sums = [[zero; 2]; ROWS];
+    let mut sums: [[__m256i; 2]; ROWS] = bytemuck::cast(sums);
     // Four rows by two registers leave room for what is read; a pair of steps halves the count of the loop.
     let mut add = |w: &[i32; TILE], x: [i32; ROWS]| {
         let w: [__m256i; 2] = bytemuck::cast(*w);
@@ -515,7 +522,7 @@ mod tests {
             to.iter_mut().zip(rounded.as_chunks::<2>().0).for_each(|(to, p)| *to = pair_of(p[0], p[1]));
         }
         let rows: [&[i32]; ROWS] = std::array::from_fn(|m| &pairs[m * packed.pairs()..(m + 1) * packed.pairs()]);
-        let plain = portable(rows, &packed.tiles);
+        let plain = portable(rows, &packed.tiles, [[0; TILE]; ROWS]);
         for (m, x) in x.chunks_exact(d).enumerate() {
             for (j, w) in w.chunks_exact(d).enumerate() {
                 let (mut a, mut b) = (vec![0i16; d], vec![0i16; d]);
@@ -529,7 +536,7 @@ mod tests {
         }
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = pulp::x86::V3::try_new() {
-            assert_eq!(pairs_avx2(simd, rows, &packed.tiles), plain);
+            assert_eq!(pairs_avx2(simd, rows, &packed.tiles, [[0; TILE]; ROWS]), plain);
             let list = List::new(0.3, 0.01, &Ask::Largest(3));
             let (scale, bias, from) = ([0.7; TILE], [0.1; TILE], [0.2; TILE]);
             let wide = compare(&plain[0], &scale, &bias, &from, &list);

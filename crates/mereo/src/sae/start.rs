@@ -100,6 +100,14 @@ pub(super) fn decoder(how: &Sae, n: usize, d: usize, y: &[f32], bias: &[f32], re
     v
 }
 
+/// By what W is shorter than V at first, where V is rows: latents alive on a row are then alike, and add up to more than the row. With codes of s·W the
+/// first of the sample are rebuilt best by s = Σ y·ŷ / Σ |ŷ|², ŷ being what those of V make of them.
+pub(super) fn shrink(y: &[f32], rebuilt: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let (along, square) = (dot(y, rebuilt), dot(rebuilt, rebuilt));
+    if square > 0.0 && along > 0.0 { (along / square).clamp(1e-3, 1.0) as f32 } else { 1.0 }
+}
+
 fn unit(v: &mut [f32]) {
     let length = v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     let by = if length > 1e-30 && length.is_finite() { 1.0 / length } else { 0.0 };

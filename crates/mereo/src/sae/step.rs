@@ -31,13 +31,26 @@ fn share(term: Term) -> usize {
     }
 }
 
+/// What an entry adds to the gradient of its latent.
+#[derive(Debug, Clone, Copy)]
+struct Pull {
+    row: u32,
+    /// Which residuals V's row gets a share of.
+    target: u8,
+    /// Times the row of y: to W's row, and to z.
+    z: f32,
+    /// Times the residual: to V's row.
+    v: f32,
+    own: [f32; OWN],
+}
+
 /// Where the gradient comes from.
 struct From<'a> {
     d: usize,
     stats: &'a SaeStats,
-    /// Entries by latent.
-    order: &'a [u32],
-    starts: &'a [usize],
+    /// By latent, and where those of each latent start.
+    pulls: Vec<Pull>,
+    starts: Vec<usize>,
     /// −2 over the variance of each share, times its weight.
     scales: [f32; SHARES],
     /// One over the rows of the batch.
@@ -53,7 +66,23 @@ struct Row<'a> {
     z: f32,
 }
 
-impl From<'_> {
+impl<'a> From<'a> {
+    fn new(stats: &'a SaeStats, scales: &[f64; SHARES]) -> Self {
+        let scales = scales.map(|s| (-2.0 * s) as f32);
+        let per_row = (1.0 / stats.small.numbers[Small::ROWS].max(1.0)) as f32;
+        let (order, starts) = by_latent(&stats.entries, stats.n);
+        let pull = |at: &u32| {
+            let Entry { alive, row, term, target, along } = &stats.entries[*at as usize];
+            let scale = scales[share(*term)];
+            let back = stats.rule.back(*term, alive);
+            let part = |i: usize| back.slope[i] * (scale * along) + back.push[i] * per_row;
+            let v = if *term == Term::Gate { 0.0 } else { scale * alive.h };
+            Pull { row: *row, target: *target, z: part(0), v, own: std::array::from_fn(|i| part(1 + i)) }
+        };
+        let pulls = order.par_iter().with_min_len(1 << 11).map(pull).collect();
+        Self { d: stats.d, stats, pulls, starts, scales, per_row }
+    }
+
     /// Fills the gradient of latent j.
     #[inline(always)]
     fn row<S: Simd>(&self, simd: S, j: usize, to: &mut Row) {
@@ -65,23 +94,21 @@ impl From<'_> {
             self.formed(j, to);
             return;
         }
-        for at in self.starts[j]..self.starts[j + 1] {
-            let Entry { alive, row, term, target, along } = &self.stats.entries[self.order[at] as usize];
-            let row = *row as usize * d..(*row as usize + 1) * d;
-            let scale = self.scales[share(*term)];
-            let back = self.stats.rule.back(*term, alive);
-            let pull = scale * along;
-            let z = back.slope[0] * pull + back.push[0] * self.per_row;
-            if z != 0.0 {
-                lanes::axpy_in(simd, to.w, z, &self.stats.x[row.clone()]);
-                to.z += z;
-            }
-            for (i, own) in to.own.iter_mut().enumerate() {
-                *own += back.slope[1 + i] * pull + back.push[1 + i] * self.per_row;
-            }
-            if alive.h != 0.0 && *term != Term::Gate {
-                lanes::axpy_in(simd, to.v, scale * alive.h, &self.stats.targets[usize::from(*target)][row]);
-            }
+        let x = |p: &Pull| &self.stats.x[p.row as usize * d..(p.row as usize + 1) * d];
+        let e = |p: &Pull| &self.stats.targets[usize::from(p.target)][p.row as usize * d..(p.row as usize + 1) * d];
+        let pulls = &self.pulls[self.starts[j]..self.starts[j + 1]];
+        let (fours, rest) = pulls.as_chunks::<4>();
+        for p in fours {
+            lanes::axpy4_in(simd, to.w, p.each_ref().map(|p| p.z), p.each_ref().map(x));
+            lanes::axpy4_in(simd, to.v, p.each_ref().map(|p| p.v), p.each_ref().map(e));
+        }
+        for p in rest {
+            lanes::axpy_in(simd, to.w, p.z, x(p));
+            lanes::axpy_in(simd, to.v, p.v, e(p));
+        }
+        for p in pulls {
+            to.z += p.z;
+            to.own.iter_mut().zip(p.own).for_each(|(t, o)| *t += o);
         }
     }
 
@@ -188,17 +215,9 @@ fn of_bias(small: &Small, scales: &[f64; SHARES], d: usize) -> Vec<f64> {
 
 /// One step; at the end of a pass its loss is that of the pass.
 pub(super) fn update(how: &Sae, state: &mut SaeState, stats: SaeStats) -> Progress {
-    let (n, d) = (state.n, state.d);
+    let d = state.d;
     let scales = scales(how, state, &stats.small);
-    let (order, starts) = by_latent(&stats.entries, n);
-    let from = From {
-        d,
-        stats: &stats,
-        order: &order,
-        starts: &starts,
-        scales: scales.map(|s| (-2.0 * s) as f32),
-        per_row: (1.0 / stats.small.numbers[Small::ROWS].max(1.0)) as f32,
-    };
+    let from = From::new(&stats, &scales);
     let mut rate = Rate::new(how, state);
     if how.clip > 0.0 {
         rate.clip = clip(how.clip, state, &from, &scales);
@@ -326,25 +345,19 @@ fn clip(most: f64, state: &SaeState, from: &From, scales: &[f64; SHARES]) -> f32
         // No row of the gradient is longer than the sum of what it is made of.
         let lengths = |rows: &[f32]| -> Vec<f32> { rows.par_chunks(d).map(|r| lanes::dot(r, r).sqrt()).collect() };
         let (x, targets) = (lengths(&stats.x), stats.targets.iter().map(|t| lengths(t)).collect::<Vec<_>>());
-        let mut through = 0.0;
-        let mut square = 0.0;
-        for j in 0..n {
+        let of_latent = |j: usize| {
             let (mut w, mut v, mut own, mut z) = (0f32, 0f32, [0f32; OWN], 0f32);
-            for at in from.starts[j]..from.starts[j + 1] {
-                let Entry { alive, row, term, target, along } = &stats.entries[from.order[at] as usize];
-                let scale = from.scales[share(*term)];
-                let back = stats.rule.back(*term, alive);
-                let of_z = back.slope[0] * scale * along + back.push[0] * from.per_row;
-                z += of_z;
-                w += of_z.abs() * x[*row as usize];
-                v += (scale * alive.h).abs() * targets[usize::from(*target)][*row as usize];
-                own.iter_mut()
-                    .enumerate()
-                    .for_each(|(i, o)| *o += back.slope[1 + i] * scale * along + back.push[1 + i] * from.per_row);
+            for p in &from.pulls[from.starts[j]..from.starts[j + 1]] {
+                z += p.z;
+                w += p.z.abs() * x[p.row as usize];
+                v += p.v.abs() * targets[usize::from(p.target)][p.row as usize];
+                own.iter_mut().zip(p.own).for_each(|(t, o)| *t += o);
             }
-            square += f64::from(w * w + v * v + own.iter().map(|o| o * o).sum::<f32>());
-            through += f64::from(z.abs() * state.packed.length(j));
-        }
+            let square = f64::from(w * w + v * v + own.iter().map(|o| o * o).sum::<f32>());
+            (square, f64::from(z.abs() * state.packed.length(j)))
+        };
+        let parts: Vec<(f64, f64)> = (0..n).into_par_iter().with_min_len(256).map(of_latent).collect();
+        let (square, through) = parts.iter().fold((0.0, 0.0), |(s, t), part| (s + part.0, t + part.1));
         let of_bias = bias.iter().map(|b| b * b).sum::<f64>().sqrt() + through;
         if (square + of_bias * of_bias).sqrt() <= most {
             return 1.0;
@@ -454,16 +467,7 @@ impl WithSimd for One<'_, '_> {
 pub(super) fn gradient(how: &Sae, state: &SaeState, stats: &SaeStats, project: bool) -> [Vec<f32>; 4] {
     let (n, d) = (state.n, state.d);
     let scales = scales(how, state, &stats.small);
-    let (order, starts) = by_latent(&stats.entries, n);
-    let rows = stats.small.numbers[Small::ROWS].max(1.0);
-    let from = From {
-        d,
-        stats,
-        order: &order,
-        starts: &starts,
-        scales: scales.map(|s| (-2.0 * s) as f32),
-        per_row: (1.0 / rows) as f32,
-    };
+    let from = From::new(stats, &scales);
     let mut out = [vec![0f32; n * d], vec![0f32; n * d], vec![0f32; n * OWN], Vec::new()];
     let mut bias = of_bias(&stats.small, &scales, d);
     for j in 0..n {
