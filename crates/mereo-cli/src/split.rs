@@ -1,8 +1,67 @@
-//! Which rows are fitted and which are held out.
+//! Which rows are used, which of those are fitted and which are held out.
 
+use crate::args::Global;
 use crate::failure::{Failure, Result};
+use crate::show;
 use mereo::fold::stream;
 use mereo::rng::rng;
+use mereo::source::{self, Odd, Source, Subset};
+
+/// What becomes of rows of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Rows {
+    /// They are rows like others
+    Keep,
+    /// They are left out, and counted
+    Skip,
+    /// They end the command, which says how many there are
+    Refuse,
+}
+
+/// Flags about rows that hold nothing, or what is no number.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Usable {
+    /// Rows whose numbers are all 0: keep them, skip them, or refuse the data.
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    pub zero_rows: Rows,
+    /// Rows with a NaN or an infinity: skip them, or refuse the data; keep leaves it to the method, which may know missing entries.
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    pub nonfinite_rows: Rows,
+}
+
+impl Usable {
+    /// The rows to use, unless it is all of them.
+    pub fn of<'a>(self, source: &'a dyn Source, global: &Global) -> Result<Option<Subset<'a>>> {
+        if (self.zero_rows, self.nonfinite_rows) == (Rows::Keep, Rows::Keep) {
+            return Ok(None);
+        }
+        let odd = Odd::of(source)?;
+        let n = source::count(source);
+        let mut left_out = Vec::new();
+        for (rows, what, kind, flag) in [
+            (odd.zero, self.zero_rows, "hold nothing but zeros", "--zero-rows"),
+            (odd.nonfinite, self.nonfinite_rows, "hold a NaN or an infinity", "--nonfinite-rows"),
+        ] {
+            let (Some(first), false) = (rows.first(), what == Rows::Keep) else { continue };
+            let count = format!("{} of {} rows {kind}", show::count(rows.len()), show::count(n));
+            if what == Rows::Refuse {
+                let line = format!("{count}, the first of them row {first} (counted from 0); {flag} skip leaves them out");
+                return Err(mereo::Error::data(line).into());
+            }
+            global.say(format_args!("note: {count}; they are left out"));
+            left_out.extend(rows);
+        }
+        if left_out.is_empty() {
+            return Ok(None);
+        }
+        left_out.sort_unstable();
+        let rows: Vec<usize> = (0..n).filter(|i| left_out.binary_search(i).is_err()).collect();
+        if rows.is_empty() {
+            return Err(mereo::Error::data(format!("all {n} rows are left out; there is nothing to fit")).into());
+        }
+        Ok(Some(Subset::new(source, rows)?))
+    }
+}
 
 /// A part of the rows, as typed: `0.2`, `20%` or `500`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -11,6 +11,7 @@ mod mtx;
 pub(crate) mod npy;
 pub(crate) mod npz;
 pub(crate) mod number;
+mod odd;
 mod open;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -20,6 +21,7 @@ mod subset;
 mod text;
 mod weighted;
 
+pub use odd::Odd;
 pub use open::{Open, Opened, open};
 pub use subset::Subset;
 pub use weighted::Weighted;

@@ -6,7 +6,7 @@ use crate::args::{Global, Reading};
 use crate::failure::{Failure, Result};
 use crate::load::{self, Loaded};
 use crate::progress::{self, Progress};
-use crate::split::{self, HeldOut, Portion};
+use crate::split::{self, HeldOut, Portion, Usable};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
 use flags::{AeFlags, Flags, NmfFlags, PcaFlags, SaeFlags, VqFlags};
@@ -85,6 +85,8 @@ pub struct Common {
     /// Hold this share (0.2, 20%) or number (500) of the rows out, drawn by --seed, and report the error on them; 0 holds none out.
     #[arg(long, value_name = "PART")]
     pub test: Option<HeldOut>,
+    #[command(flatten)]
+    pub usable: Usable,
     /// Where to write checkpoints, which are then kept [default: OUTPUT.checkpoint, removed when the fit is done].
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
@@ -124,12 +126,14 @@ where
 
         let weights = self.flags.weights().map(|path| load::open(path.as_os_str(), &self.reading)).transpose()?;
         let weighted = weights.as_ref().map(|w| Weighted::new(data.source.as_ref(), w.source.as_ref())).transpose()?;
-        let all = Stoppable::new(weighted.as_ref().map_or(data.source.as_ref(), |w| w));
-        let sides = split::split(source::count(&all), asked.train, asked.test, method.seed())?;
-        let side = |rows: Vec<usize>| Subset::new(&all, rows).map_err(nothing);
+        let every = Stoppable::new(weighted.as_ref().map_or(data.source.as_ref(), |w| w));
+        let usable = asked.usable.of(&every, global)?;
+        let all: &dyn Source = usable.as_ref().map_or(&every, |some| some);
+        let sides = split::split(source::count(all), asked.train, asked.test, method.seed())?;
+        let side = |rows: Vec<usize>| Subset::new(all, rows).map_err(nothing);
         let some = |rows: Vec<usize>| if rows.is_empty() { Ok(None) } else { side(rows).map(Some) };
         let sides = sides.map(|(train, test)| Ok::<_, Failure>((side(train)?, some(test)?))).transpose()?;
-        let train: &dyn Source = sides.as_ref().map_or(&all, |(train, _)| train);
+        let train: &dyn Source = sides.as_ref().map_or(all, |(train, _)| train);
         let pipeline = Pipeline::fit(&asked.prep, train).map_err(nothing)?;
         let prepared = load::prepared(train, &pipeline).map_err(nothing)?;
         if let Some(c) = &checkpoint {
@@ -139,7 +143,7 @@ where
             let mut passes = 0;
             let mut watch = |seen: &Pass, plan: Plan| {
                 // From now on there is a model to save, so the fit must end in its own way.
-                all.arm(false);
+                every.arm(false);
                 passes += 1;
                 bar.pass(seen, plan, method.restarts());
                 ControlFlow::Continue(())
@@ -185,7 +189,7 @@ where
             }
             return Err(Failure::other(self.diverged(&outcome, &method.remedy().unwrap_or_default())));
         }
-        all.arm(true);
+        every.arm(true);
         let bar = Progress::new("measuring", global);
         let measure = |source: &dyn Source| {
             let errors = measure::errors(bundle.model.as_ref(), source);
