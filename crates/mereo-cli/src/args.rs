@@ -120,6 +120,10 @@ pub enum Command {
     Dynamics(commands::dynamics::Args),
     /// Learn a model from data and write it to a file.
     Fit(commands::fit::Args),
+    /// Learn many sparse autoencoders in the same passes: latents, k, lengths of a step and seeds in one grid.
+    Sweep(commands::sweep::Args),
+    /// Say how the loss of a sweep falls with latents and with k: exponents with errors, scaling.html, and predictions.
+    Scaling(commands::scaling::Args),
     /// Write the codes of rows on a model's atoms.
     Transform(commands::transform::Args),
     /// Rebuild rows from their codes, and tell the error.

@@ -61,7 +61,7 @@ pub struct Chart<'a> {
     pub behind: Vec<Vec<(f64, f64)>>,
     /// Points with no line between them; those of a line's name are of its colour, and are not named again.
     pub dots: Vec<Line<'a>>,
-    /// Dashed lines with names, to compare with.
+    /// Dashed lines with names, to compare with; one without a name goes with points that have theirs.
     pub guides: Vec<(&'a str, Vec<(f64, f64)>)>,
     /// Heights that are dashed across the whole chart, with names.
     pub levels: Vec<(&'a str, f64)>,
@@ -169,6 +169,7 @@ pub fn lines(chart: &Chart) -> Markup {
     let labels = named()
         .map(|l| (l.name, Some(l.style), on_paper(&l.points)))
         .chain(guides.iter().map(|(name, points)| (*name, None, points.clone())))
+        .filter(|(name, ..)| !name.is_empty())
         .filter_map(|(name, style, points)| Some(Label { name, style, end: *points.last()? }))
         .collect();
     html! {

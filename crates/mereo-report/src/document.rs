@@ -102,7 +102,7 @@ pub struct Plot {
     pub dots: Vec<(String, Vec<(f64, f64)>)>,
     /// Heights across the whole plot to compare with, with their names.
     pub levels: Vec<(String, f64)>,
-    /// Dashed lines to compare with, with their names.
+    /// Dashed lines to compare with, with their names, if they need any.
     pub guides: Vec<(String, Vec<(f64, f64)>)>,
 }
 

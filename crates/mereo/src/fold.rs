@@ -5,17 +5,19 @@
 //! the loop, stopping, progress, checkpoints, the clock and cancellation; a method owns none of them.
 //!
 //! A pass may go through the rows in a random order ([`Plan::shuffle`]), rows may be held out to say when to stop ([`Early`]), and a fit
-//! that diverges ends with the model of its best pass ([`Stop::Diverged`]).
+//! that diverges ends with the model of its best pass ([`Stop::Diverged`]). Several fits can share the passes ([`fit_many`]).
 //!
 //! Cost: one read of the data a pass. Memory: a block (two where blocks are read ahead), the sums, and the memo; with batches a
 //! copy of the state; with a random order of data that streams two windows of up to 128 MB.
 
 mod checkpoint;
 mod early;
+mod many;
 mod order;
 mod pass;
 
 pub use checkpoint::Checkpoint;
+pub use many::{fit_many, fit_many_on};
 
 use crate::comm::{Comm, Solo};
 use crate::error::{Error, Result};
@@ -381,12 +383,11 @@ pub fn fit_on<M: Method>(
     comm: &dyn Comm,
     options: Options,
 ) -> Result<Fitted<M::Model>> {
-    let whole = Shape { rows: source::count(source), cols: source.cols() };
-    if whole.rows == 0 || whole.cols == 0 {
-        return Err(Error::data(format!("the data has {} rows and {} columns; nothing can be learned", whole.rows, whole.cols)));
-    }
+    let whole = whole(source)?;
     method.check(whole)?;
-    let Some(early) = method.early() else { return drive(method, source, None, whole, engine, comm, options) };
+    let Some(early) = method.early() else {
+        return finish(method, drive(method, source, None, whole, engine, comm, options)?);
+    };
     let parts = split(source, early, whole.rows, method.seed());
     let (fitted, held) = together(parts, comm)?;
     let held = Held { source: &held, spans: spans(&held, comm.rank(), comm.size()), patience: early.patience };
@@ -395,7 +396,24 @@ pub fn fit_on<M: Method>(
         // A row is named by where it stands in the whole data.
         accept_all(method, source)?;
     }
-    end
+    finish(method, end?)
+}
+
+/// The shape of data that something can be learned from.
+fn whole(source: &dyn Source) -> Result<Shape> {
+    match (Shape { rows: source::count(source), cols: source.cols() }) {
+        Shape { rows, cols } if rows == 0 || cols == 0 => {
+            Err(Error::data(format!("the data has {rows} rows and {cols} columns; nothing can be learned")))
+        }
+        shape => Ok(shape),
+    }
+}
+
+/// A run that is over.
+struct End<S> {
+    run: Run<S>,
+    stop: Stop,
+    unsaved: Option<String>,
 }
 
 /// The loop, over the rows of `source`; `whole` is the shape of the data that they are a part of.
@@ -407,7 +425,7 @@ fn drive<M: Method>(
     engine: &dyn Engine<M>,
     comm: &dyn Comm,
     mut options: Options,
-) -> Result<Fitted<M::Model>> {
+) -> Result<End<M::State>> {
     let started = Instant::now();
     let shape = Shape { rows: source::count(source), cols: source.cols() };
     let plan = method.plan();
@@ -483,11 +501,11 @@ fn drive<M: Method>(
         };
         if let Some(stop) = ended {
             run.starts.push(run.loss());
-            if run.best.as_ref().is_none_or(|b| run.loss() < b.loss) {
-                run.best = Some(run.ended(stop));
-            }
             if run.restart + 1 >= method.restarts() {
                 break stop;
+            }
+            if run.best.as_ref().is_none_or(|b| run.loss() < b.loss) {
+                run.best = Some(run.ended(stop));
             }
             run.next(method.init(&sample, shape, run.restart + 1)?);
         }
@@ -501,12 +519,10 @@ fn drive<M: Method>(
     if let Some(c) = &options.checkpoint {
         // The last start is left open, so that a resumed run judges it again under its own limits.
         let closed = if stop == Stop::Cancelled { None } else { run.starts.pop() };
-        let best = if run.starts.is_empty() { run.best.take() } else { None };
         unsaved = write(method, c, &mut run, (whole, window), comm, clock());
-        run.best = run.best.or(best);
         run.starts.extend(closed);
     }
-    finish(method, run, stop, unsaved)
+    Ok(End { run, stop, unsaved })
 }
 
 /// Writes where a run stands; why it could not, if so.
@@ -553,12 +569,16 @@ impl<M: Method> Between<M::State> for Writer<'_, M> {
 
 /// Why a start is over before its next pass, if it is.
 fn over<S>(run: &Run<S>, plan: Plan, held: Option<&Held>) -> Option<Stop> {
-    let pass = run.curve.len();
-    match run.curve.as_slice() {
-        _ if run.done => Some(Stop::Converged),
-        _ if held.zip(run.peak.as_ref()).is_some_and(|(h, p)| pass - p.pass >= h.patience) => Some(Stop::Early),
+    let waited = held.zip(run.peak.as_ref()).is_some_and(|(h, p)| run.curve.len() - p.pass >= h.patience);
+    if waited && !run.done { Some(Stop::Early) } else { settled(&run.curve, run.done, plan) }
+}
+
+/// The same by its passes alone.
+fn settled(curve: &[Pass], done: bool, plan: Plan) -> Option<Stop> {
+    match curve {
+        _ if done => Some(Stop::Converged),
         [.., a, b] if plan.tol > 0.0 && (a.loss - b.loss).abs() <= plan.tol * a.loss.abs() => Some(Stop::Converged),
-        _ if pass >= plan.max => Some(Stop::Limit),
+        _ if curve.len() >= plan.max => Some(Stop::Limit),
         _ => None,
     }
 }
@@ -645,7 +665,8 @@ fn together<T>(result: Result<T>, comm: &dyn Comm) -> Result<T> {
     }
 }
 
-fn finish<M: Method>(method: &M, run: Run<M::State>, stop: Stop, unsaved: Option<String>) -> Result<Fitted<M::Model>> {
+fn finish<M: Method>(method: &M, end: End<M::State>) -> Result<Fitted<M::Model>> {
+    let End { run, stop, unsaved } = end;
     let open = run.ended(stop);
     let Best { state, curve, stop, kept, .. } = match run.best {
         Some(b) if b.loss <= open.loss || run.curve.is_empty() => {

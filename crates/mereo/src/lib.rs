@@ -13,7 +13,7 @@
 //! - [`fold`]: the one loop. Rows leave behind sums; a small update turns sums into the next state.
 //! - [`model`]: what measure, inspect, compare and export need of a fitted model.
 //! - [`compare`]: fitted models side by side, as plain data for reports.
-//! - [`rank`]: how many atoms, by entries held out and by seeds.
+//! - [`rank`]: how many atoms, by entries held out and by seeds. [`scaling`]: how a loss falls with latents and with those alive.
 //! - [`dynamics`]: theory of how shallow autoencoders learn.
 //! - [`export`]: atoms and codes as files for others.
 //! - [`formats`]: sparse autoencoders of other libraries, read and written.
@@ -41,6 +41,7 @@ pub mod prepare;
 pub mod rank;
 pub mod rng;
 pub mod sae;
+pub mod scaling;
 pub mod source;
 mod spare;
 pub mod store;

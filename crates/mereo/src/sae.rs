@@ -410,8 +410,14 @@ impl Sae {
         })
     }
 
+    /// The latents and the length of a step that a fit of rows of `cols` columns takes: those that are set, or their defaults.
+    pub fn chosen(&self, cols: usize) -> (usize, f64) {
+        let n = self.latents.unwrap_or(8 * cols);
+        (n, self.rate(n))
+    }
+
     fn check_latents(&self, d: usize) -> Result<usize> {
-        let n = self.latents.unwrap_or(8 * d);
+        let (n, _) = self.chosen(d);
         for (name, v) in [("latents", n), ("k", self.k), ("batch", self.batch), ("max_passes", self.max_passes)] {
             if v == 0 {
                 return Err(Error::parameter(format!("{name} = 0 learns nothing; give at least 1")));

@@ -1,25 +1,26 @@
 //! `mereo fit`: learns a model from rows and writes it.
 
-mod flags;
+pub mod common;
+pub mod flags;
 
 use crate::args::{Global, Reading};
 use crate::failure::{Failure, Result};
 use crate::load::{self, Loaded};
 use crate::progress::{self, Progress};
-use crate::split::{self, HeldOut, Portion, Usable};
 use crate::stop::{self, Stoppable};
 use crate::{output, show};
+use common::{Saving, Sides};
 use flags::{AeFlags, Flags, NmfFlags, PcaFlags, SaeFlags, VqFlags};
 use mereo::bundle::{About, Bundle};
 use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop, Used};
 use mereo::measure::{self, Errors};
 use mereo::prepare::{Pipeline, Prepared, Recipe};
-use mereo::source::{self, Source, Subset, Weighted};
+use mereo::source::{self, Source, Weighted};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Flags of `mereo fit`.
 #[derive(Debug, clap::Args)]
@@ -76,26 +77,10 @@ pub struct Common {
     /// Where to write the model.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Steps that prepare the rows, in order; the model remembers them and applies them to all later data.
-    #[arg(long, value_name = "STEP", value_delimiter = ',', value_parser = crate::args::recipe)]
-    pub prep: Vec<Recipe>,
-    /// Fit on this share (0.5, 50%) or number (500) of the rows, drawn by --seed; the others are held out unless --test says how many.
-    #[arg(long, value_name = "PART")]
-    pub train: Option<Portion>,
-    /// Hold this share (0.2, 20%) or number (500) of the rows out, drawn by --seed, and report the error on them; 0 holds none out.
-    #[arg(long, value_name = "PART")]
-    pub test: Option<HeldOut>,
     #[command(flatten)]
-    pub usable: Usable,
-    /// Where to write checkpoints, which are then kept [default: OUTPUT.checkpoint, removed when the fit is done].
-    #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
-    /// Least seconds between two checkpoints.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = crate::args::seconds)]
-    pub every: f64,
-    /// Continue from the checkpoint if there is one; the end is the same, byte for byte, as without the interruption.
-    #[arg(long)]
-    pub resume: bool,
+    pub sides: Sides,
+    #[command(flatten)]
+    pub saving: Saving,
 }
 
 /// Fits what was asked for.
@@ -127,17 +112,14 @@ where
         let weights = self.flags.weights().map(|path| load::open(path.as_os_str(), &self.reading)).transpose()?;
         let weighted = weights.as_ref().map(|w| Weighted::new(data.source.as_ref(), w.source.as_ref())).transpose()?;
         let every = Stoppable::new(weighted.as_ref().map_or(data.source.as_ref(), |w| w));
-        let usable = asked.usable.of(&every, global)?;
+        let usable = asked.sides.usable.of(&every, global)?;
         let all: &dyn Source = usable.as_ref().map_or(&every, |some| some);
-        let sides = split::split(source::count(all), asked.train, asked.test, method.seed())?;
-        let side = |rows: Vec<usize>| Subset::new(all, rows).map_err(nothing);
-        let some = |rows: Vec<usize>| if rows.is_empty() { Ok(None) } else { side(rows).map(Some) };
-        let sides = sides.map(|(train, test)| Ok::<_, Failure>((side(train)?, some(test)?))).transpose()?;
+        let sides = asked.sides.of(all, method.seed())?;
         let train: &dyn Source = sides.as_ref().map_or(all, |(train, _)| train);
-        let pipeline = Pipeline::fit(&asked.prep, train).map_err(nothing)?;
+        let pipeline = Pipeline::fit(&asked.sides.prep, train).map_err(nothing)?;
         let prepared = load::prepared(train, &pipeline).map_err(nothing)?;
         if let Some(c) = &checkpoint {
-            announce(c, global);
+            common::announce(c, global);
         }
         let fitted = {
             let mut passes = 0;
@@ -155,21 +137,12 @@ where
                 checkpoint: checkpoint.clone(),
             };
             let fitted = fold::fit(&method, prepared.as_ref(), options);
-            fitted.map_err(|e| match &checkpoint {
-                Some(c) if passes > 0 && c.path.exists() => {
-                    Failure::other(format!("{e}; the checkpoint {} keeps the passes before", c.path.display()))
-                }
-                _ => stop::or(e, "no pass was whole, so no model was written"),
-            })?
+            fitted.map_err(|e| common::failed(e, passes, checkpoint.as_ref()))?
         };
         let seconds = started.elapsed().as_secs_f64();
         bar.clear();
         if fitted.curve.is_empty() {
-            let kept = checkpoint.as_ref().filter(|c| c.path.exists());
-            let kept = kept.map_or(String::new(), |c| {
-                format!("; {} keeps what was learned, and the same command with --resume continues it", c.path.display())
-            });
-            return Err(Failure::Interrupted(format!("stopped; no pass was whole, so no model was written{kept}")));
+            return Err(common::nothing_whole(checkpoint.as_ref()));
         }
 
         let mut outcome = Outcome::new(asked, &method, &data, train, &fitted, seconds);
@@ -241,12 +214,7 @@ where
             None => e,
         })?;
         if let Some(c) = checkpoint {
-            if matches!(stop, Stop::Cancelled | Stop::Diverged) || self.common.checkpoint.is_some() {
-                outcome.checkpoint = kept.map(|c| c.path.display().to_string());
-            } else {
-                // Nobody asked for it, and the model is safe.
-                let _ = std::fs::remove_file(&c.path);
-            }
+            outcome.checkpoint = self.common.saving.kept(c, !matches!(stop, Stop::Cancelled | Stop::Diverged), unsaved);
         }
         Ok(())
     }
@@ -270,27 +238,12 @@ where
     }
 }
 
-/// Says what becomes of a checkpoint that is already there.
-fn announce(c: &Checkpoint, global: &Global) {
-    let path = c.path.display();
-    match (c.resume, c.path.exists()) {
-        (true, false) => global.say(format_args!("note: there is no checkpoint {path}; starting anew")),
-        (false, true) => {
-            global.say(format_args!("note: the checkpoint {path} of an earlier fit will be overwritten; --resume continues it"));
-        }
-        _ => {}
-    }
-}
-
 impl Common {
     /// Where checkpoints go; none for a fit of one pass or an output that has no place beside it, unless asked for.
     fn checkpoint(&self, method: &impl Method) -> Option<Checkpoint> {
-        let wanted = self.checkpoint.is_some() || self.resume || (method.plan().max > 1 && !output::special(&self.output));
-        wanted.then(|| Checkpoint {
-            path: self.checkpoint.clone().unwrap_or_else(|| output::beside(&self.output, ".checkpoint")),
-            every: Duration::from_secs_f64(self.every),
-            resume: self.resume,
-        })
+        let Saving { checkpoint, resume, .. } = &self.saving;
+        let wanted = checkpoint.is_some() || *resume || (method.plan().max > 1 && !output::special(&self.output));
+        wanted.then(|| self.saving.of(&self.output))
     }
 }
 
@@ -348,7 +301,7 @@ impl Outcome {
             data: data.name.clone(),
             rows: source::count(train),
             cols: train.cols(),
-            prep: asked.prep.clone(),
+            prep: asked.sides.prep.clone(),
             passes: fitted.curve.len(),
             model_of: fitted.kept,
             held: fitted.curve.iter().filter_map(|p| p.held).collect(),

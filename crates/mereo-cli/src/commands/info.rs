@@ -58,8 +58,13 @@ fn checkpoint(path: &Path, bag: &Bag, global: &Global) -> Result<()> {
             "passes": curve.len(), "starts_done": starts.len(), "losses_of_starts": starts, "loss": loss, "seconds": seconds, "params": params,
         }));
     }
+    let what = if method == "sweep" {
+        "checkpoint of a sweep; `mereo sweep … --resume` continues it".into()
+    } else {
+        format!("checkpoint of a fit of {method}; `mereo fit {method} … --resume` continues it")
+    };
     let mut rows = vec![
-        ("what".into(), format!("checkpoint of a fit of {method}; `mereo fit {method} … --resume` continues it")),
+        ("what".into(), what),
         ("data".into(), format!("{} rows, {} columns", show::count(shape.rows), show::count(shape.cols))),
         ("so far".into(), format!("{} passes in {}", curve.len(), show::seconds(seconds))),
     ];

@@ -14,7 +14,9 @@ pub mod parts;
 pub mod rank;
 pub mod reconstruct;
 pub mod repro;
+pub mod scaling;
 pub mod stability;
+pub mod sweep;
 pub mod transform;
 
 use crate::args::{Cli, Command};
@@ -40,6 +42,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Stability(args) => stability::run(&args, &global),
         Command::Dynamics(args) => dynamics::run(&args, &global),
         Command::Fit(args) => fit::run(&args, &global),
+        Command::Sweep(args) => sweep::run(&args, &global),
+        Command::Scaling(args) => scaling::run(&args, &global),
         Command::Transform(args) => transform::run(&args, &global),
         Command::Reconstruct(args) => reconstruct::run(&args, &global),
         Command::Inspect(args) => inspect::run(&args, &global),

@@ -367,7 +367,7 @@ fn a_kill_in_the_middle_of_a_checkpoint_write() {
     let half = |p: &Place| p.names().into_iter().filter(|n| Path::new(n).extension().is_some_and(|e| e == "part")).count();
     let mut killed = 0;
     for attempt in 0..300 {
-        let mut child = place::start(&p, &format!("{fit} -o old.mereo --resume --checkpoint kept"));
+        let mut child = crate::place::start(&p, &format!("{fit} -o old.mereo --resume --checkpoint kept"));
         let begun = std::time::Instant::now();
         let before = half(&p);
         // Past the check of the output, wait for a file that is being written.

@@ -16,7 +16,7 @@ fn last(run: &Value) -> (f64, f64) {
 }
 
 fn page(p: &Place) -> String {
-    place::page(&p.path("dynamics.html"))
+    crate::place::page(&p.path("dynamics.html"))
 }
 
 #[test]
@@ -203,9 +203,9 @@ fn mistakes_are_refused_with_the_fix_before_any_work() {
 #[test]
 fn a_run_that_is_stopped_writes_what_there_is() {
     let p = Place::new();
-    let mut child = place::start(&p, "dynamics --d 200 --until 1e7 --points 400 --sgd --curves c.csv");
+    let mut child = crate::place::start(&p, "dynamics --d 200 --until 1e7 --points 400 --sgd --curves c.csv");
     std::thread::sleep(std::time::Duration::from_millis(1500));
-    place::signal(&child, "-INT");
+    crate::place::signal(&child, "-INT");
     let status = child.wait().expect("an end");
     let mut out = String::new();
     std::io::Read::read_to_string(child.stdout.as_mut().expect("stdout"), &mut out).expect("text");

@@ -15,3 +15,4 @@ mod memory;
 mod missing;
 mod place;
 mod studies;
+mod sweep;

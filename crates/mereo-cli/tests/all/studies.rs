@@ -24,7 +24,7 @@ fn json(folder: &Path, line: &str) -> Value {
 }
 
 fn page(folder: &Path, name: &str) -> String {
-    place::page(&folder.join(name))
+    crate::place::page(&folder.join(name))
 }
 
 #[test]

@@ -8,6 +8,9 @@ use crate::store::{Bag, Numbers, Tensor};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// More passes, another tolerance, or shorter steps where they led nowhere, is what one resumes for.
+pub(super) const CONTINUED: [&str; 3] = ["max_passes", "tol", "lr"];
+
 /// A file from which a fit can be continued. A write that fails does not end the fit; see [`Fitted::unsaved`](super::Fitted::unsaved).
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
@@ -141,8 +144,7 @@ pub(super) fn resume<M: Method>(
     let params = serde_json::to_value(method).unwrap_or_default();
     let stored = bag.meta.get("params").cloned().unwrap_or_default();
     if let (Some(now), Some(then)) = (params.as_object(), stored.as_object()) {
-        // More passes, another tolerance, or shorter steps where they led nowhere, is what one resumes for.
-        let differ = |key: &&String| !matches!(key.as_str(), "max_passes" | "tol" | "lr") && now.get(*key) != then.get(*key);
+        let differ = |key: &&String| !CONTINUED.contains(&key.as_str()) && now.get(*key) != then.get(*key);
         if let Some(key) = now.keys().find(differ) {
             return Err(other(&format!(
                 "a fit with {key} = {}, not {}",

@@ -415,25 +415,29 @@ impl pulp::NullaryFnOnce for Avx2<'_> {
 fn pairs_avx2(simd: pulp::x86::V3, x: [&[i32]; ROWS], w: &[[i32; TILE]], sums: Sums) -> Sums {
     use std::arch::x86_64::__m256i;
     let mut sums: [[__m256i; 2]; ROWS] = bytemuck::cast(sums);
-    // Four rows by two registers leave room for what is read; a pair of steps halves the count of the loop.
-    let mut add = |w: &[i32; TILE], x: [i32; ROWS]| {
-        let w: [__m256i; 2] = bytemuck::cast(*w);
-        for (sums, x) in sums.iter_mut().zip(x) {
-            let x = simd.avx._mm256_set1_epi32(x);
-            sums[0] = simd.avx2._mm256_add_epi32(sums[0], simd.avx2._mm256_madd_epi16(x, w[0]));
-            sums[1] = simd.avx2._mm256_add_epi32(sums[1], simd.avx2._mm256_madd_epi16(x, w[1]));
-        }
-    };
     let (twos, rest) = w.as_chunks::<2>();
-    let [(a, _), (b, _), (c, _), (d, _)] = x.map(|x| x.as_chunks::<2>());
+    let ((a, e), (b, f)) = (x[0].as_chunks::<2>(), x[1].as_chunks::<2>());
+    let ((c, g), (d, h)) = (x[2].as_chunks::<2>(), x[3].as_chunks::<2>());
     for (w, ((a, b), (c, d))) in twos.iter().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
-        add(&w[0], [a[0], b[0], c[0], d[0]]);
-        add(&w[1], [a[1], b[1], c[1], d[1]]);
+        add_avx2(simd, &mut sums, &w[0], [a[0], b[0], c[0], d[0]]);
+        add_avx2(simd, &mut sums, &w[1], [a[1], b[1], c[1], d[1]]);
     }
-    if let [w] = rest {
-        add(w, x.map(|x| x.last().copied().unwrap_or(0)));
+    if let ([w], [e], [f], [g], [h]) = (rest, e, f, g, h) {
+        add_avx2(simd, &mut sums, w, [*e, *f, *g, *h]);
     }
     bytemuck::cast(sums)
+}
+
+/// Adds one pair of numbers of each. Four rows by two registers leave room for what is read; a pair of steps halves the count of the loop.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn add_avx2(simd: pulp::x86::V3, sums: &mut [[std::arch::x86_64::__m256i; 2]; ROWS], w: &[i32; TILE], x: [i32; ROWS]) {
+    let w: [std::arch::x86_64::__m256i; 2] = bytemuck::cast(*w);
+    for (sums, x) in sums.iter_mut().zip(x) {
+        let x = simd.avx._mm256_set1_epi32(x);
+        sums[0] = simd.avx2._mm256_add_epi32(sums[0], simd.avx2._mm256_madd_epi16(x, w[0]));
+        sums[1] = simd.avx2._mm256_add_epi32(sums[1], simd.avx2._mm256_madd_epi16(x, w[1]));
+    }
 }
 
 /// [`compare`], to the bit.
@@ -451,15 +455,16 @@ fn compare_avx2(
     let avx = simd.avx;
     let (by, least) = (avx._mm256_set1_ps(list.scale), avx._mm256_set1_ps(list.least));
     let sums: [__m256i; 2] = bytemuck::cast(*sums);
-    let [scale, bias, from]: [[__m256; 2]; 3] = [scale, bias, from].map(|v| bytemuck::cast(*v));
+    let (scale, bias, from): ([__m256; 2], [__m256; 2], [__m256; 2]) =
+        (bytemuck::cast(*scale), bytemuck::cast(*bias), bytemuck::cast(*from));
     let mut mask = 0;
-    let z: [__m256; 2] = std::array::from_fn(|half| {
-        let z = avx._mm256_mul_ps(avx._mm256_cvtepi32_ps(sums[half]), avx._mm256_mul_ps(scale[half], by));
-        let z = avx._mm256_add_ps(z, bias[half]);
-        let kept = avx._mm256_cmp_ps::<_CMP_GE_OQ>(avx._mm256_sub_ps(z, from[half]), least);
+    let mut z = [by; 2];
+    for half in 0..2 {
+        let product = avx._mm256_mul_ps(avx._mm256_cvtepi32_ps(sums[half]), avx._mm256_mul_ps(scale[half], by));
+        z[half] = avx._mm256_add_ps(product, bias[half]);
+        let kept = avx._mm256_cmp_ps::<_CMP_GE_OQ>(avx._mm256_sub_ps(z[half], from[half]), least);
         mask |= (avx._mm256_movemask_ps(kept) as u32) << (8 * half);
-        z
-    });
+    }
     (bytemuck::cast(z), mask)
 }
 

@@ -273,6 +273,23 @@ pub struct SaeFlags {
     /// Latents alive on a row: the k largest (topk), k on the mean row (batch-topk), one of each of k groups (group-max).
     #[arg(short, long, value_name = "ALIVE", default_value_t = Sae::default().k)]
     pub k: usize,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub form: SaeForm,
+    /// Length of a step [default: 1.6e-3 / sqrt(latents / 16384) for adam, an eighth of that for signum, 2e-3 for muon].
+    #[arg(long, value_name = "LENGTH")]
+    pub lr: Option<f64>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub course: SaeCourse,
+    /// Seed of all randomness; the same seed gives the same bytes.
+    #[arg(long, value_name = "N", default_value_t = Sae::default().seed)]
+    pub seed: u64,
+}
+
+/// What a sparse autoencoder is and how it begins, but for its sizes.
+#[derive(Debug, clap::Args, Serialize)]
+pub struct SaeForm {
     /// Which latents are alive: the k largest of a row (topk), the B x k largest of a batch of B rows (batch-topk), those above a learned threshold (jumprelu), those that a gate opens to (gated), those above 0 with a penalty (relu), the largest of each of k groups (group-max).
     #[arg(long, value_parser = words::<SaeArchitecture>(), default_value_t = Choice(Sae::default().architecture))]
     pub architecture: Choice<SaeArchitecture>,
@@ -318,9 +335,11 @@ pub struct SaeFlags {
     /// How weights follow their gradient.
     #[arg(long, value_parser = words::<SaeOptimizer>(), default_value_t = Choice(Sae::default().optimizer))]
     pub optimizer: Choice<SaeOptimizer>,
-    /// Length of a step [default: 1.6e-3 / sqrt(latents / 16384) for adam, an eighth of that for signum, 2e-3 for muon].
-    #[arg(long, value_name = "LENGTH")]
-    pub lr: Option<f64>,
+}
+
+/// How its steps go and when they end, but for their length and their seed.
+#[derive(Debug, clap::Args, Serialize)]
+pub struct SaeCourse {
     /// How slowly the mean gradient forgets.
     #[arg(long, value_name = "SHARE", default_value_t = Sae::default().beta1)]
     pub beta1: f64,
@@ -357,9 +376,6 @@ pub struct SaeFlags {
     /// Passes in which they may get no better before the fit stops; 0 for any number.
     #[arg(long, value_name = "N", default_value_t = Sae::default().patience)]
     pub patience: usize,
-    /// Seed of all randomness; the same seed gives the same bytes.
-    #[arg(long, value_name = "N", default_value_t = Sae::default().seed)]
-    pub seed: u64,
 }
 
 impl Flags for PcaFlags {

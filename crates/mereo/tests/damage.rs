@@ -1,7 +1,7 @@
 //! Damaged files of every kind: cut at every length, and with bytes changed at random. They must give an error or, where a cut or a
 //! changed byte leaves a whole file, rows; never a panic, and never memory for numbers that aren't there.
 //!
-//! `MEREO_FLIPS=5000 cargo test -p mereo --test all damage::` tries more than the usual number of changes to each file.
+//! `MEREO_FLIPS=5000 cargo test -p mereo --test damage` tries more than the usual number of changes to each file.
 
 use mereo::rng::rng;
 use mereo::source::{self, Open};
