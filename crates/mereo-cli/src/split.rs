@@ -2,7 +2,7 @@
 
 use crate::args::Global;
 use crate::failure::{Failure, Result};
-use crate::show;
+use crate::{show, stop};
 use mereo::fold::stream;
 use mereo::rng::rng;
 use mereo::source::{self, Odd, Source, Subset};
@@ -35,7 +35,7 @@ impl Usable {
         if (self.zero_rows, self.nonfinite_rows) == (Rows::Keep, Rows::Keep) {
             return Ok(None);
         }
-        let odd = Odd::of(source)?;
+        let odd = Odd::of(source).map_err(|e| stop::or(e, "nothing was written"))?;
         let n = source::count(source);
         let mut left_out = Vec::new();
         for (rows, what, kind, flag) in [

@@ -108,6 +108,38 @@ fn not_a_number() {
 }
 
 #[test]
+fn rows_of_nothing_and_of_no_numbers_are_counted_and_skipped_or_refused() {
+    let p = place();
+    let odd = |i: usize| i % 100 == 7;
+    p.npy("odd.npy", 300, 3, |i, j| match i {
+        250 if j == 1 => f32::NAN,
+        i if odd(i) => 0.0,
+        i => (i + j * j) as f32,
+    });
+    let fit = "fit pca odd.npy -k 1 -o old";
+    refused(&p, 1, fit, &["row 250, column 1 is NaN", "drop the row or fill the value in"]);
+    refused(&p, 1, &format!("{fit} --nonfinite-rows refuse"), &["1 of 300 rows hold a NaN", "row 250", "--nonfinite-rows skip"]);
+    let refuse = format!("{fit} --nonfinite-rows skip --zero-rows refuse");
+    refused(
+        &p,
+        1,
+        &refuse,
+        &["3 of 300 rows hold nothing but zeros", "the first of them row 7", "--zero-rows skip leaves them out"],
+    );
+    p.npy("zeros.npy", 4, 3, |_, _| 0.0);
+    refused(&p, 1, "fit pca zeros.npy -k 1 -o old --zero-rows skip", &["all 4 rows are left out"]);
+    let told = p.json("fit pca odd.npy -k 1 -o some.mereo --nonfinite-rows skip --zero-rows skip");
+    assert_eq!(told["rows"], 296);
+    // As if they had never been there.
+    p.npy("whole.npy", 296, 3, |i, j| {
+        let at = (0..300).filter(|i| *i != 250 && !odd(*i)).nth(i).expect("a row");
+        (at + j * j) as f32
+    });
+    let whole = p.json("fit pca whole.npy -k 1 -o whole.mereo");
+    assert_eq!(told["train"], whole["train"]);
+}
+
+#[test]
 fn infinity() {
     let p = place();
     p.write("inf.csv", "1,2\n3,-inf\n5,6\n");
