@@ -19,10 +19,6 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::process::ExitCode;
 
-/// Fits take and leave the same room batch after batch; the system's allocator gives it back each time and asks for it again.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = args::Cli::try_parse().unwrap_or_else(|mut e| {
         // What follows `fit` is a method: clap only says that it knows no such word.

@@ -7,10 +7,6 @@ use mereo::{Ae, Mat, fold, measure};
 use std::io::BufRead;
 use std::time::Instant;
 
-/// As the command line has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> mereo::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_default();
     let opened = open(path.as_ref(), &Open::default())?;

@@ -8,10 +8,6 @@ use mereo::{Codes, Mat, Model, Sae, export, fold, measure};
 use std::io::BufRead;
 use std::time::Instant;
 
-/// As the command line has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> mereo::Result<()> {
     let paths: Vec<String> = std::env::args().skip(1).collect();
     let read = |path: &String| -> mereo::Result<Mat> { fold::collect(open(path.as_ref(), &Open::default())?.source.as_ref()) };
