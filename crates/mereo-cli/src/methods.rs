@@ -7,7 +7,7 @@ use crate::stop;
 use clap::ValueEnum;
 use mereo::comm::Solo;
 use mereo::compare::Facts;
-use mereo::fold::{self, Cpu, Engine, Method, Options, Pass, Plan, Stop};
+use mereo::fold::{self, Cpu, Engine, Method, Moment, Options, Pass, Plan, Stop};
 use mereo::source::{self, Source};
 use mereo::{Ae, AeActivation, Mat, Missing, Model, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, Sae, Vq};
 use std::ops::ControlFlow;
@@ -211,8 +211,7 @@ impl Runner<'_> {
         engine: &dyn Engine<M>,
     ) -> Result<(M::Model, Facts)> {
         let params = serde_json::to_value(method).unwrap_or_default();
-        let mut bar =
-            Progress::new(&format!("{label} with {} atoms", params.get("latents").unwrap_or(&params["k"])), self.global);
+        let bar = Progress::new(&format!("{label} with {} atoms", params.get("latents").unwrap_or(&params["k"])), self.global);
         let started = Instant::now();
         let fitted = {
             let mut watch = |seen: &Pass, plan: Plan| {
@@ -220,7 +219,14 @@ impl Runner<'_> {
                 ControlFlow::Continue(())
             };
             let memory = self.memory.map(|bytes| bytes / 3);
-            let options = Options { memory, watch: Some(&mut watch), cancel: Some(self.cancel), checkpoint: None };
+            let mut follow = |seen: &Moment, plan: Plan| bar.batch(seen, plan, method.restarts());
+            let options = Options {
+                memory,
+                watch: Some(&mut watch),
+                follow: Some(&mut follow),
+                cancel: Some(self.cancel),
+                checkpoint: None,
+            };
             fold::fit_on(method, train, engine, &Solo, options).map_err(|e| stop::or(e, self.left))
         };
         bar.clear();

@@ -60,6 +60,7 @@ use crate::error::{Error, Result};
 use crate::fold::{Early, Method, Plan, Progress, Shape, State};
 use crate::linalg::Frame;
 use crate::mat::Rows;
+use crate::schedule::Decay;
 use crate::spare::Spare;
 use crate::store::Bag;
 use serde::{Deserialize, Serialize};
@@ -87,19 +88,6 @@ pub enum AeOptimizer {
     Adam,
     /// The same, with the weights shrunk by lr · `weight_decay` beside each step; the penalty is then no part of the gradient.
     Adamw,
-}
-
-/// How the length of steps goes down after `warmup`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AeDecay {
-    /// Not at all.
-    None,
-    /// In a straight line to 0 at the last pass.
-    Linear,
-    /// As half a cosine to 0 at the last pass.
-    #[default]
-    Cosine,
 }
 
 /// The first weights.
@@ -165,7 +153,7 @@ pub struct Ae {
     /// Share of the steps over which their length rises in a straight line.
     pub warmup: f64,
     /// How it goes down after that.
-    pub decay: AeDecay,
+    pub decay: Decay,
     /// Passes in which rows that were held out may get no better before the fit stops, with the best model; 0 holds none out.
     pub patience: usize,
     /// Share of the rows that is held out for that.
@@ -199,7 +187,7 @@ impl Default for Ae {
             max_passes: 100,
             tol: 0.0,
             warmup: 0.0,
-            decay: AeDecay::default(),
+            decay: Decay::Cosine,
             patience: 0,
             validation: 0.1,
             seed: 0,

@@ -250,6 +250,24 @@ pub struct Pass {
 /// Sees every pass; [`ControlFlow::Break`] ends the fit with the model so far.
 pub type Watch<'a> = &'a mut dyn FnMut(&Pass, Plan) -> ControlFlow<()>;
 
+/// Where a pass that shuffles stands after a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// See [`Pass::restart`].
+    pub restart: usize,
+    /// The pass that this is part of, from 1.
+    pub pass: usize,
+    /// Rows of it that have been learned from, and those of a whole pass.
+    pub rows: (u64, u64),
+    /// The loss of the pass so far, and how it used the atoms.
+    pub loss: f64,
+    /// See [`Progress::used`].
+    pub used: Option<Used>,
+}
+
+/// Sees every batch of passes that shuffle.
+pub type Follow<'a> = &'a mut dyn FnMut(&Moment, Plan);
+
 /// How to run a fit. `Options::default()` keeps everything in memory, watches nothing and writes nothing.
 #[derive(Default)]
 pub struct Options<'a> {
@@ -258,6 +276,8 @@ pub struct Options<'a> {
     pub memory: Option<u64>,
     /// Called after every pass.
     pub watch: Option<Watch<'a>>,
+    /// Called after every batch of passes that shuffle, which may take long.
+    pub follow: Option<Follow<'a>>,
     /// Once true, the fit ends at the next block with the model of the last whole pass; of passes that shuffle, after the next batch with the
     /// model so far.
     pub cancel: Option<&'a AtomicBool>,
@@ -467,7 +487,9 @@ fn drive<M: Method>(
             let counts = (run.restart, run.done, run.batches);
             let place = Place::new(counts, (&run.curve, &run.starts), run.peak.as_ref(), run.best.as_ref());
             let (checkpoint, whole) = (options.checkpoint.as_ref(), (whole, window));
-            let mut writer = Writer { method, checkpoint, place, whole, comm, clock: &clock, written, unsaved: None };
+            let moment = Moment { restart: run.restart, pass: pass + 1, rows: (0, shape.rows as u64), loss: 0.0, used: None };
+            let follow = options.follow.as_deref_mut().map(|follow| (follow, moment, plan));
+            let mut writer = Writer { method, checkpoint, place, whole, comm, clock: &clock, written, unsaved: None, follow };
             let end = share.pass(&mut run.state, &mut run.memo, asked, &mut writer)?;
             (written, run.batches) = (writer.written, writer.place.batches);
             unsaved = writer.unsaved.or(unsaved);
@@ -541,7 +563,7 @@ fn write<M: Method>(
 }
 
 /// Writes where a run stands between two batches.
-struct Writer<'a, M: Method> {
+struct Writer<'a, 'f, M: Method> {
     method: &'a M,
     checkpoint: Option<&'a Checkpoint>,
     place: Place<'a, M::State>,
@@ -550,15 +572,19 @@ struct Writer<'a, M: Method> {
     clock: &'a dyn Fn() -> f64,
     written: Instant,
     unsaved: Option<String>,
+    follow: Option<(&'a mut (dyn FnMut(&Moment, Plan) + 'f), Moment, Plan)>,
 }
 
-impl<M: Method> Between<M::State> for Writer<'_, M> {
+impl<M: Method> Between<M::State> for Writer<'_, '_, M> {
     fn due(&self) -> bool {
         self.checkpoint.is_some_and(|c| self.written.elapsed() >= c.every)
     }
 
-    fn after(&mut self, state: &M::State, done: u64, write: bool) {
+    fn after(&mut self, state: &M::State, done: u64, rows: u64, said: &Progress, write: bool) {
         self.place.batches = done;
+        if let Some((follow, moment, plan)) = &mut self.follow {
+            follow(&Moment { rows: (rows, moment.rows.1), loss: said.loss, used: said.used, ..*moment }, *plan);
+        }
         if let Some(c) = self.checkpoint.filter(|_| write) {
             let written = save(self.method, c, &self.place, (state, &mut Vec::new()), self.whole, self.comm, (self.clock)());
             self.unsaved = written.err().map(|e| e.to_string());

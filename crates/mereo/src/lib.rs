@@ -42,13 +42,14 @@ pub mod rank;
 pub mod rng;
 pub mod sae;
 pub mod scaling;
+mod schedule;
 pub mod source;
 mod spare;
 pub mod store;
 pub mod synth;
 pub mod vq;
 
-pub use ae::{Ae, AeActivation, AeDecay, AeInit, AeModel, AeOptimizer};
+pub use ae::{Ae, AeActivation, AeInit, AeModel, AeOptimizer};
 pub use error::{Error, Result};
 pub use mat::{Csr, Mat, Rows};
 pub use missing::Missing;
@@ -56,7 +57,8 @@ pub use model::{Codes, Model};
 pub use nmf::{Nmf, NmfInit, NmfLoss, NmfModel, NmfSolver};
 pub use pca::{Pca, PcaModel, PcaSolver};
 pub use prepare::{Pipeline, Recipe};
-pub use sae::{Sae, SaeArchitecture, SaeAux, SaeBias, SaeDecay, SaeGate, SaeInit, SaeModel, SaeOptimizer};
+pub use sae::{Sae, SaeArchitecture, SaeAux, SaeBias, SaeGate, SaeInit, SaeModel, SaeOptimizer};
+pub use schedule::Decay;
 pub use vq::{Vq, VqMetric, VqModel};
 
 /// The example of the README, run with the others.

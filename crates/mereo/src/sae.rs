@@ -58,6 +58,7 @@ use crate::error::{Error, Result};
 use crate::fold::{Early, Method, Plan, Progress, Shape, State};
 use crate::linalg::Frame;
 use crate::mat::{Mat, Rows};
+use crate::schedule::Decay;
 use crate::spare::Spare;
 use crate::store::Bag;
 use serde::{Deserialize, Serialize};
@@ -130,19 +131,6 @@ pub enum SaeOptimizer {
     Muon,
 }
 
-/// What becomes of the length of steps.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SaeDecay {
-    /// It stays.
-    None,
-    /// It falls to 0 along a line.
-    #[default]
-    Linear,
-    /// It falls to 0 along half a cosine.
-    Cosine,
-}
-
 /// Parameters of a sparse autoencoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -194,7 +182,7 @@ pub struct Sae {
     /// Share of all steps in which lr rises to its length.
     pub warmup: f64,
     /// What becomes of lr.
-    pub decay: SaeDecay,
+    pub decay: Decay,
     /// Share of the mean of the weights that is kept from step to step, which the model is then made of; 0 for the weights themselves.
     pub ema: f64,
     /// Rows of a step.
@@ -237,7 +225,7 @@ impl Default for Sae {
             epsilon: 1e-8,
             clip: 1.0,
             warmup: 0.0,
-            decay: SaeDecay::Linear,
+            decay: Decay::Linear,
             ema: 0.0,
             batch: 1024,
             max_passes: 50,

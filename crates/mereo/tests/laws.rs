@@ -1203,7 +1203,7 @@ laws!(
         m.validation = 0.2;
         m.lr = Some(0.02);
         m.max_passes = 60;
-        m.decay = mereo::AeDecay::None;
+        m.decay = mereo::Decay::None;
     }),
     [
         block_sizes_agree,
@@ -1380,7 +1380,7 @@ laws!(
         m.validation = 0.2;
         m.patience = 3;
         m.max_passes = 40;
-        m.decay = mereo::SaeDecay::None;
+        m.decay = mereo::Decay::None;
     }),
     [
         block_sizes_agree,

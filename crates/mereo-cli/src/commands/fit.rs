@@ -12,7 +12,7 @@ use crate::{output, show};
 use common::{Saving, Sides};
 use flags::{AeFlags, Flags, NmfFlags, PcaFlags, SaeFlags, VqFlags};
 use mereo::bundle::{About, Bundle};
-use mereo::fold::{self, Checkpoint, Fitted, Method, Options, Pass, Plan, Shape, Stop, Used};
+use mereo::fold::{self, Checkpoint, Fitted, Method, Moment, Options, Pass, Plan, Shape, Stop, Used};
 use mereo::measure::{self, Errors};
 use mereo::prepare::{Pipeline, Prepared, Recipe};
 use mereo::source::{self, Source, Weighted};
@@ -106,7 +106,7 @@ where
         let data = load::open(&asked.data, &self.reading.with(method.missing().unwrap_or_default()))?;
         let cancel = stop::on_request("stopping at the next block", global.quiet);
         let started = Instant::now();
-        let mut bar = Progress::new(&format!("reading {}", data.name), global);
+        let bar = Progress::new(&format!("reading {}", data.name), global);
         let nothing = |e| stop::or(e, "nothing was written");
 
         let weights = self.flags.weights().map(|path| load::open(path.as_os_str(), &self.reading)).transpose()?;
@@ -130,9 +130,11 @@ where
                 bar.pass(seen, plan, method.restarts());
                 ControlFlow::Continue(())
             };
+            let mut follow = |seen: &Moment, plan: Plan| bar.batch(seen, plan, method.restarts());
             let options = Options {
                 memory: self.reading.memory.map(|bytes| bytes / 3),
                 watch: Some(&mut watch),
+                follow: Some(&mut follow),
                 cancel: Some(cancel),
                 checkpoint: checkpoint.clone(),
             };

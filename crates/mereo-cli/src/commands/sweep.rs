@@ -15,7 +15,7 @@ use clock::Clock;
 use grid::Grid;
 use mereo::bundle::{About, Bundle};
 use mereo::comm::Solo;
-use mereo::fold::{self, Checkpoint, Fitted, Options, Pass, Plan, Shape, Stop};
+use mereo::fold::{self, Checkpoint, Fitted, Moment, Options, Pass, Plan, Shape, Stop};
 use mereo::prepare::{Pipeline, Prepared};
 use mereo::sae::{Sae, SaeModel, SaeOptimizer};
 use mereo::source::{self, Source};
@@ -150,7 +150,7 @@ fn learn(
     (methods, clock): (&[Sae], &Clock),
     (rows, all): (&dyn Source, &Stoppable),
     (checkpoint, cancel): (&Checkpoint, &AtomicBool),
-    mut bar: Progress,
+    bar: Progress,
 ) -> Result<Vec<mereo::Result<Fitted<SaeModel>>>> {
     let mut passes = 0;
     let mut watch = |seen: &Pass, plan: Plan| {
@@ -160,9 +160,11 @@ fn learn(
         bar.pass(seen, plan, 1);
         ControlFlow::Continue(())
     };
+    let mut follow = |seen: &Moment, plan: Plan| bar.batch(seen, plan, 1);
     let options = Options {
         memory: args.reading.memory.map(|bytes| bytes / 3),
         watch: Some(&mut watch),
+        follow: Some(&mut follow),
         cancel: Some(cancel),
         checkpoint: Some(checkpoint.clone()),
     };

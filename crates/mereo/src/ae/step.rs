@@ -1,7 +1,7 @@
 //! From the sums of a batch to the gradient, and along it.
 
 use super::gradient::{AeStats, Q};
-use super::{Ae, AeDecay, AeOptimizer, AeState, CEILING, WORSE};
+use super::{Ae, AeOptimizer, AeState, CEILING, WORSE};
 use crate::fold::Progress;
 use crate::linalg::{self, Into, mul_nn};
 use pulp::{Arch, Simd, WithSimd};
@@ -135,25 +135,10 @@ impl WithSimd for Ahead<'_> {
     }
 }
 
-/// The length of step `t` of `all`, from 0, as a share of `lr`.
-pub(super) fn pace(how: &Ae, t: u64, all: u64) -> f64 {
-    let (t, all) = (t as f64, all as f64);
-    let warm = (how.warmup * all).floor();
-    if t < warm {
-        return (t + 1.0) / warm;
-    }
-    let gone = ((t - warm) / (all - warm).max(1.0)).min(1.0);
-    match how.decay {
-        AeDecay::None => 1.0,
-        AeDecay::Linear => 1.0 - gone,
-        AeDecay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * gone).cos()),
-    }
-}
-
 /// Moves every parameter along its gradient, which is `unit` times what is given.
 fn follow(how: &Ae, state: &mut AeState, gradient: &[f32], unit: f32) {
     let all = (state.rows.div_ceil(how.batch) as u64).saturating_mul(how.max_passes as u64);
-    let lr = how.rate(state.layout.d) * pace(how, state.steps, all);
+    let lr = how.rate(state.layout.d) * how.decay.pace(how.warmup, state.steps, all);
     state.steps += 1;
     let t = state.steps.min(i32::MAX as u64) as i32;
     let weights = state.layout.weights();

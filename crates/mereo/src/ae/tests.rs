@@ -184,7 +184,7 @@ fn weight_decay_is_the_gradient_of_the_squares_and_spares_biases() {
         optimizer: AeOptimizer::Sgd,
         momentum: 0.0,
         lr: Some(0.1),
-        decay: AeDecay::None,
+        decay: Decay::None,
         ..Ae::default()
     };
     let step = |weight_decay: f64, optimizer| {
@@ -419,7 +419,7 @@ fn a_nonnegative_one_only_adds() {
 fn early_stopping_gives_back_the_best() {
     // Few rows of many columns are soon learned by heart.
     let x = spiked(60, 40);
-    let how = Ae { k: 30, batch: 16, max_passes: 400, decay: AeDecay::None, patience: 5, validation: 0.3, ..Ae::default() };
+    let how = Ae { k: 30, batch: 16, max_passes: 400, decay: Decay::None, patience: 5, validation: 0.3, ..Ae::default() };
     let f = fit(&how, &Memory::from(&x), Options::default()).expect("fit");
     assert_eq!(f.stop, Stop::Early);
     let held: Vec<f64> = f.curve.iter().map(|p| p.held.expect("held")).collect();
@@ -468,14 +468,14 @@ fn batches_of_any_size_and_more_atoms_than_columns() {
 #[test]
 fn paces_rise_and_fall() {
     let how = |warmup, decay| Ae { warmup, decay, ..Ae::default() };
-    let at = |how: &Ae, t| step::pace(how, t, 100);
-    let none = how(0.0, AeDecay::None);
+    let at = |how: &Ae, t| how.decay.pace(how.warmup, t, 100);
+    let none = how(0.0, Decay::None);
     assert_eq!((at(&none, 0), at(&none, 99)), (1.0, 1.0));
-    let up = how(0.1, AeDecay::Linear);
+    let up = how(0.1, Decay::Linear);
     assert_eq!((at(&up, 0), at(&up, 9), at(&up, 10), at(&up, 55)), (0.1, 1.0, 1.0, 0.5));
-    let round = how(0.0, AeDecay::Cosine);
+    let round = how(0.0, Decay::Cosine);
     assert!(at(&round, 0) == 1.0 && (at(&round, 50) - 0.5).abs() < 1e-12 && at(&round, 99) > 0.0 && at(&round, 99) < 1e-3);
-    assert_eq!(at(&how(1.0, AeDecay::Cosine), 99), 1.0);
+    assert_eq!(at(&how(1.0, Decay::Cosine), 99), 1.0);
 }
 
 #[test]

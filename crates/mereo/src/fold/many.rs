@@ -318,15 +318,17 @@ impl<M: Method> Method for Many<'_, M> {
     fn update(&self, state: &mut Self::State, stats: Self::Stats) -> Result<Progress> {
         state.seen += stats.rows[0] as usize;
         let ends = state.seen >= state.rows;
+        let mut so_far: Option<Progress> = None;
         for ((method, fit), sums) in self.methods.iter().zip(&mut state.fits).zip(stats.fits) {
             let Some(sums) = sums else { continue };
             let progress = self.engine.update(method, &mut fit.state, sums)?;
+            so_far = so_far.filter(|best| best.loss.total_cmp(&progress.loss).is_le()).or(Some(progress));
             if ends {
                 fit.passed(progress);
             }
         }
         if !ends {
-            return Ok(Progress::default());
+            return Ok(Progress { done: false, ..so_far.unwrap_or_default() });
         }
         (state.seen, state.passes) = (0, state.passes + 1);
         let over = self.methods.iter().zip(&state.fits).all(|(m, fit)| fit.over(m).is_some());

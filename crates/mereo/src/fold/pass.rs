@@ -65,8 +65,8 @@ pub(super) struct Share<'a, M: Method> {
 pub(super) trait Between<S> {
     /// Whether this worker wants to write down where it stands.
     fn due(&self) -> bool;
-    /// `done` batches of the pass have changed the state; `write` if any worker was due.
-    fn after(&mut self, state: &S, done: u64, write: bool);
+    /// `done` batches of the pass, `rows` rows, have changed the state, and `said` is what it came to; `write` if any worker was due.
+    fn after(&mut self, state: &S, done: u64, rows: u64, said: &Progress, write: bool);
 }
 
 /// A block of this worker, or the part of it that a window needs.
@@ -221,7 +221,7 @@ impl<M: Method> Share<'_, M> {
                 progress = self.engine.update(self.method, state, sums)?;
                 seen += batch.len() as u64;
                 done += 1;
-                between.after(state, done, write);
+                between.after(state, done, seen, &progress, write);
             }
         }
         Ok(ControlFlow::Continue(progress))

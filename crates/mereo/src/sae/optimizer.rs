@@ -1,6 +1,6 @@
 //! Steps: Adam (Kingma & Ba 2015), Signum (Bernstein et al. 2018), Muon (Jordan et al. 2024).
 
-use super::{Sae, SaeDecay, SaeOptimizer, SaeState};
+use super::{Sae, SaeOptimizer, SaeState};
 use crate::linalg::{Into, mul_nn, mul_tn_wide};
 use rayon::prelude::*;
 
@@ -54,7 +54,7 @@ impl Slices<'_> {
 impl Rate {
     pub fn new(how: &Sae, state: &SaeState) -> Self {
         let all = (state.rows.div_ceil(how.batch) as u64).saturating_mul(how.max_passes as u64);
-        let lr = how.rate(state.n) * pace(how, state.steps, all);
+        let lr = how.rate(state.n) * how.decay.pace(how.warmup, state.steps, all);
         let t = (state.steps + 1).min(i32::MAX as u64) as i32;
         Self {
             optimizer: how.optimizer,
@@ -157,19 +157,4 @@ fn orthogonal(m: &[f32], n: usize, d: usize) -> Vec<f32> {
         x = next;
     }
     x
-}
-
-/// The length of step `t` of `all`, from 0, as a share of `lr`.
-pub(super) fn pace(how: &Sae, t: u64, all: u64) -> f64 {
-    let (t, all) = (t as f64, all as f64);
-    let warm = (how.warmup * all).floor();
-    if t < warm {
-        return (t + 1.0) / warm;
-    }
-    let gone = ((t - warm) / (all - warm).max(1.0)).min(1.0);
-    match how.decay {
-        SaeDecay::None => 1.0,
-        SaeDecay::Linear => 1.0 - gone,
-        SaeDecay::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * gone).cos()),
-    }
 }

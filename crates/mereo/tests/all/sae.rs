@@ -114,3 +114,24 @@ fn s6_sizes_match_the_worse_the_larger_they_are_and_the_more_are_alive() {
     println!("S6: k = 8: 256 to 512 {near:.3}, 512 to 1,024 {late:.3}; k = 32: 256 to 512 {dense:.3}");
     assert!(near > late && near > dense, "S6: {near} {late} {dense}");
 }
+
+#[test]
+fn a_pass_is_followed_batch_by_batch() {
+    let x = synth::dictionary(250, 8, 16, 2, 0).expect("data").data;
+    let sae = Sae { latents: Some(16), k: 2, batch: 100, max_passes: 3, ..Sae::default() };
+    let mut seen = Vec::new();
+    let mut follow = |moment: &fold::Moment, plan: fold::Plan| {
+        assert_eq!(plan.max, 3);
+        seen.push(*moment);
+    };
+    let options = Options { follow: Some(&mut follow), ..Options::default() };
+    let told = fit(&sae, &Memory::from(&x), options).expect("fit");
+    let places: Vec<_> = seen.iter().map(|m| (m.pass, m.rows)).collect();
+    let want: Vec<_> = (1..=3).flat_map(|pass| [100, 200, 250].map(|rows| (pass, (rows, 250)))).collect();
+    assert_eq!(places, want);
+    for (whole, last) in told.curve.iter().zip(seen.iter().skip(2).step_by(3)) {
+        assert_eq!((whole.loss, whole.used), (last.loss, last.used), "what is told of the last batch is the pass's");
+    }
+    let quiet = fit(&sae, &Memory::from(&x), Options::default()).expect("fit");
+    assert_eq!(told.model, quiet.model, "to be followed changes nothing");
+}

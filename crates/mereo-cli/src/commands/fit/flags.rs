@@ -7,8 +7,8 @@ use crate::commands::choice::{Choice, typed, words};
 use crate::failure::Result;
 use mereo::source::Open;
 use mereo::{
-    Ae, AeActivation, AeDecay, AeInit, AeOptimizer, Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Sae,
-    SaeArchitecture, SaeAux, SaeBias, SaeDecay, SaeInit, SaeOptimizer, Vq, VqMetric,
+    Ae, AeActivation, AeInit, AeOptimizer, Decay, Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Sae,
+    SaeArchitecture, SaeAux, SaeBias, SaeInit, SaeOptimizer, Vq, VqMetric,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -250,8 +250,8 @@ pub struct AeFlags {
     #[arg(long, value_name = "SHARE", default_value_t = Ae::default().warmup)]
     pub warmup: f64,
     /// How the length of steps goes down after that.
-    #[arg(long, value_parser = words::<AeDecay>(), default_value_t = Choice(Ae::default().decay))]
-    pub decay: Choice<AeDecay>,
+    #[arg(long, value_parser = words::<Decay>(), default_value_t = Choice(Ae::default().decay))]
+    pub decay: Choice<Decay>,
     /// Passes in which rows that were held out may get no better before the fit stops, with the best model; 0 holds none out.
     #[arg(long, value_name = "N", default_value_t = Ae::default().patience)]
     pub patience: usize,
@@ -356,8 +356,8 @@ pub struct SaeCourse {
     #[arg(long, value_name = "SHARE", default_value_t = Sae::default().warmup)]
     pub warmup: f64,
     /// How the length of steps goes down after that.
-    #[arg(long, value_parser = words::<SaeDecay>(), default_value_t = Choice(Sae::default().decay))]
-    pub decay: Choice<SaeDecay>,
+    #[arg(long, value_parser = words::<Decay>(), default_value_t = Choice(Sae::default().decay))]
+    pub decay: Choice<Decay>,
     /// How slowly the mean of the weights forgets that the model is then made of; 0 for the last weights.
     #[arg(long, value_name = "SHARE", default_value_t = Sae::default().ema)]
     pub ema: f64,
