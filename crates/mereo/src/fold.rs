@@ -265,6 +265,8 @@ pub struct Moment {
     pub used: Option<Used>,
 }
 
+type Follower<'f> = dyn FnMut(&Moment, Plan) + 'f;
+
 /// Sees every batch of passes that shuffle.
 pub type Follow<'a> = &'a mut dyn FnMut(&Moment, Plan);
 
@@ -488,8 +490,9 @@ fn drive<M: Method>(
             let place = Place::new(counts, (&run.curve, &run.starts), run.peak.as_ref(), run.best.as_ref());
             let (checkpoint, whole) = (options.checkpoint.as_ref(), (whole, window));
             let moment = Moment { restart: run.restart, pass: pass + 1, rows: (0, shape.rows as u64), loss: 0.0, used: None };
-            let follow = options.follow.as_deref_mut().map(|follow| (follow, moment, plan));
-            let mut writer = Writer { method, checkpoint, place, whole, comm, clock: &clock, written, unsaved: None, follow };
+            let follow = options.follow.as_deref_mut();
+            let mut writer =
+                Writer { method, checkpoint, place, whole, comm, clock: &clock, written, unsaved: None, follow, moment, plan };
             let end = share.pass(&mut run.state, &mut run.memo, asked, &mut writer)?;
             (written, run.batches) = (writer.written, writer.place.batches);
             unsaved = writer.unsaved.or(unsaved);
@@ -572,7 +575,9 @@ struct Writer<'a, 'f, M: Method> {
     clock: &'a dyn Fn() -> f64,
     written: Instant,
     unsaved: Option<String>,
-    follow: Option<(&'a mut (dyn FnMut(&Moment, Plan) + 'f), Moment, Plan)>,
+    follow: Option<&'a mut Follower<'f>>,
+    moment: Moment,
+    plan: Plan,
 }
 
 impl<M: Method> Between<M::State> for Writer<'_, '_, M> {
@@ -582,8 +587,8 @@ impl<M: Method> Between<M::State> for Writer<'_, '_, M> {
 
     fn after(&mut self, state: &M::State, done: u64, rows: u64, said: &Progress, write: bool) {
         self.place.batches = done;
-        if let Some((follow, moment, plan)) = &mut self.follow {
-            follow(&Moment { rows: (rows, moment.rows.1), loss: said.loss, used: said.used, ..*moment }, *plan);
+        if let Some(follow) = &mut self.follow {
+            follow(&Moment { rows: (rows, self.moment.rows.1), loss: said.loss, used: said.used, ..self.moment }, self.plan);
         }
         if let Some(c) = self.checkpoint.filter(|_| write) {
             let written = save(self.method, c, &self.place, (state, &mut Vec::new()), self.whole, self.comm, (self.clock)());

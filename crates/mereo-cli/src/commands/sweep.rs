@@ -91,7 +91,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let prepared = load::prepared(train, &pipeline).map_err(nothing)?;
     common::announce(&checkpoint, global);
     let clock = Clock::new(&methods);
-    let fitted = learn(args, (&methods, &clock), (prepared.as_ref(), &all), (&checkpoint, cancel), bar)?;
+    let fitted = learn(args, (&methods, &clock), (prepared.as_ref(), &all), (&checkpoint, cancel), &bar)?;
     let stopped = fitted.iter().flatten().any(|f| f.stop == Stop::Cancelled);
     let unsaved = fitted.iter().flatten().find_map(|f| f.unsaved.clone());
     if let Some(why) = &unsaved {
@@ -150,7 +150,7 @@ fn learn(
     (methods, clock): (&[Sae], &Clock),
     (rows, all): (&dyn Source, &Stoppable),
     (checkpoint, cancel): (&Checkpoint, &AtomicBool),
-    bar: Progress,
+    bar: &Progress,
 ) -> Result<Vec<mereo::Result<Fitted<SaeModel>>>> {
     let mut passes = 0;
     let mut watch = |seen: &Pass, plan: Plan| {
