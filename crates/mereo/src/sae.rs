@@ -14,7 +14,8 @@
 //! the mean of the sample (`center`; 0 by default, since b does that). Both go into the biases and thresholds at the end: V keeps rows of length 1, codes are in
 //! the units of the data.
 //!
-//! **Start.** b is the median of a sample, rows of V random of length 1, W = V once, free afterwards, all other biases 0.
+//! **Start.** b is the median of a sample, rows of V random of length 1, W = V once (shorter by one factor where V is rows, whose codes would add
+//! up to more than a row), free afterwards, all other biases 0.
 //!
 //! **A step.** The gradient of V loses its part along V; the whole is clipped to length `clip`; Adam, Signum or Muon; rows of V are brought back to
 //! length 1. The default lr is the law 2e-4 / √(n / 2¹⁴) of Gao et al. 2024 times 8, which is what short runs on embeddings want.
