@@ -1,6 +1,6 @@
 """Reads what mereo writes with numpy, scipy and pyarrow. Run by hand:
 
-    MEREO_CHECK=/tmp/check cargo test -p mereo --test all -- --ignored files::golden::for_others
+    MEREO_CHECK=/tmp/check cargo test -p mereo --test all for_others
     python check.py /tmp/check
 """
 
