@@ -3,7 +3,7 @@
 //! - [`errors`]: how far rows are from their reconstructions, streamed over any source.
 //! - [`atoms`]: whether the atoms are parts or wholes: sparse, local, in one piece, different from each other.
 //! - [`codes`]: how many atoms a row uses, and how many rows an atom.
-//! - [`sparse`], [`multi_k`], [`nearest`], [`encoder_decoder`], [`recovery`]: what is asked of sparse autoencoders.
+//! - [`sparse`], [`multi_k`], [`by_prefix`], [`nearest`], [`encoder_decoder`], [`recovery`]: what is asked of sparse autoencoders.
 //! - [`matched`], [`stability`], [`found_again`]: whether two fits found the same atoms, all in all and atom by atom.
 //!
 //! No single number says "parts": LNMF makes bases of points with dense codes, NMF with a sparseness constraint trades
@@ -22,7 +22,9 @@ mod tests;
 pub use atoms::{AtomMeasures, atoms};
 pub use codes::{CodeMeasures, codes};
 pub use matching::{FoundAgain, Matched, Pair, found_again, matched, stability};
-pub use sparse::{AtK, Near, Recovery, SparseMeasures, bins, encoder_decoder, multi_k, nearest, recovery, sparse};
+pub use sparse::{
+    AtK, AtPrefix, Near, Recovery, SparseMeasures, bins, by_prefix, encoder_decoder, multi_k, nearest, recovery, sparse,
+};
 
 use crate::error::{Error, Result};
 use crate::mat::{Mat, Rows};

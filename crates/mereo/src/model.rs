@@ -33,6 +33,10 @@ pub trait Model: Send + Sync {
     fn encoder(&self) -> Option<&Mat> {
         None
     }
+    /// Ends of the nested prefixes of atoms that rebuild a row each (Matryoshka), the last of which is k; empty if there are none.
+    fn prefixes(&self) -> &[usize] {
+        &[]
+    }
     /// Which entries of rows it takes for unknown: [`Model::encode`] looks at the others alone.
     fn missing(&self) -> Missing {
         Missing::None
@@ -77,6 +81,14 @@ impl Codes {
             Self::Dense(z) => z.cols,
             Self::Sparse(z) => z.cols,
         }
+    }
+    /// Number of codes that differ from 0, of all rows together.
+    pub fn alive(&self) -> usize {
+        let values = match self {
+            Self::Dense(z) => &z.data,
+            Self::Sparse(z) => &z.values,
+        };
+        values.iter().filter(|v| **v != 0.0).count()
     }
     /// The codes as rows of k columns.
     pub fn view(&self) -> Rows<'_> {

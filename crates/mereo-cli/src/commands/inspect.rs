@@ -10,15 +10,15 @@ use crate::{load, output, show};
 use latents::Latents;
 use mereo::bundle::Bundle;
 use mereo::fold;
-use mereo::mat::Rows;
-use mereo::measure::{self, AtomMeasures, CodeMeasures, Errors};
+use mereo::mat::{Mat, Rows};
+use mereo::measure::{self, AtomMeasures, CodeMeasures, Errors, Recovery};
 use mereo::model::{Codes, Known};
 use mereo::prepare::Prepared;
 use mereo::source::Source;
 use mereo::store;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,9 @@ pub struct Args {
     /// Also tell the model's errors on this data, and how much each atom is used there.
     #[arg(long, value_name = "DATA")]
     pub data: Option<OsString>,
+    /// Also tell how well these atoms were found: rows of a file, or the atoms of another model, in the units that the model was fitted in.
+    #[arg(long, value_name = "ATOMS")]
+    pub truth: Option<OsString>,
     /// How many of an atom's strongest columns to name.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub top: usize,
@@ -49,6 +52,7 @@ Examples:
   mereo inspect faces.mereo
   mereo inspect faces.mereo --data faces --json
   mereo inspect sae.mereo --data e.npy -o sae.html   latents of a sparse autoencoder, and a page that opens offline
+  mereo inspect sae.mereo --truth planted.npy        how many of these atoms were found; another model's atoms, too
 
 The columns of the table:
   variance    share of the variance of the fitted rows that the atom explains (pca)
@@ -99,6 +103,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         }
     };
     let known = bundle.model.known();
+    let truth = args.truth.as_ref().map(|truth| found(atoms, truth, &args.reading)).transpose()?;
     let latents = match &mut on {
         Some(on) => on.latents.take(),
         None => Latents::of(bundle.model.as_ref(), None)?,
@@ -108,6 +113,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let words = |a: usize| spoken(&table[a].strongest);
     let mut told = summary(&measures, known.as_ref(), on.as_ref(), latents.is_some());
     told.extend(latents.iter().flat_map(Latents::lines));
+    told.extend(truth.as_ref().map(Found::line));
     if let Some(path) = &args.output {
         let facts = lines(&args.model, &bundle).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let page = page::page(&bundle, latents.as_ref(), facts, &told, &words).html();
@@ -118,7 +124,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         return show::json(&json!({
             "model": described(&args.model, &bundle), "atoms": table,
             "dead": measures.dead, "duplicates": measures.duplicates,
-            "mean": means(&measures), "on": on, "latents": latents,
+            "mean": means(&measures), "on": on, "latents": latents, "truth": truth,
         }));
     }
     let mut text = show::pairs(&lines(&args.model, &bundle));
@@ -243,6 +249,36 @@ fn name(column: usize, bundle: &Bundle) -> String {
         (_, Some((_, w))) if w > 0 => format!("{},{}", column / w, column % w),
         _ => column.to_string(),
     }
+}
+
+/// How well given atoms were found.
+#[derive(Debug, Serialize)]
+struct Found {
+    atoms: usize,
+    #[serde(flatten)]
+    recovery: Recovery,
+}
+
+impl Found {
+    fn line(&self) -> (String, String) {
+        let Recovery { cosine, recovered, one_to_one } = self.recovery;
+        let how = if one_to_one { "matched one to one" } else { "each with its nearest" };
+        (
+            "truth".into(),
+            format!("{:.1} % of {} atoms found above cosine .95; mean cosine {cosine:.3}, {how}", recovered * 100.0, self.atoms),
+        )
+    }
+}
+
+/// Finds the atoms of a model, or those that are the rows of a file.
+fn found(learned: &Mat, truth: &OsStr, reading: &Reading) -> Result<Found> {
+    let planted = if let Some(path) = load::file(truth).filter(|path| load::is_ours(path)) {
+        load::model(path)?.model.atoms().clone()
+    } else {
+        let rows = load::open(truth, reading)?;
+        fold::draw(rows.source.as_ref(), usize::MAX, 0)?.to_mat()
+    };
+    Ok(Found { atoms: planted.rows, recovery: measure::recovery(&planted, learned)? })
 }
 
 /// Errors on all rows; measures of codes and each atom's share on all rows too, or on an even sample of very many.

@@ -142,6 +142,24 @@ fn latents_of_a_sparse_autoencoder_are_inspected() {
     let page = std::fs::read_to_string(p.path("s.html")).expect("page");
     assert_eq!(page.matches("<svg class=\"chart\"").count(), 4, "three histograms and a curve");
     assert!(page.contains("128 latents of digits") && page.contains("Other numbers alive"));
+    // Nested prefixes, each by itself: the last is the whole.
+    p.ok("fit sae digits --latents 96 -k 6 --batch 100 --max-passes 8 --prefixes 0.25,0.5,1 -o nested.mereo");
+    let nested = p.json("inspect nested.mereo --data digits");
+    let at = nested["latents"]["prefixes"].as_array().expect("prefixes");
+    let of = |field: &str| at.iter().filter_map(|at| at[field].as_f64()).collect::<Vec<_>>();
+    assert_eq!(of("latents"), [24.0, 48.0, 96.0]);
+    assert!(of("fvu").is_sorted_by(|a, b| a > b) && of("l0").is_sorted(), "{nested}");
+    let whole = nested["latents"]["on"]["fvu"].as_f64().expect("fvu");
+    assert!((of("fvu")[2] - whole).abs() < 1e-6, "{whole} {:?}", of("fvu"));
+    assert!(p.ok("inspect nested.mereo --data digits").contains("of the first 24"));
+    // Atoms that are looked for: all of its own, by the model and by their numbers, and none of another width.
+    p.ok("export nested.mereo --atoms nested.npy");
+    for truth in ["nested.mereo", "nested.npy"] {
+        let truth = &p.json(&format!("inspect nested.mereo --truth {truth}"))["truth"];
+        assert_eq!((truth["atoms"].as_u64(), truth["recovered"].as_f64()), (Some(96), Some(1.0)), "{truth}");
+    }
+    assert!(p.ok("inspect nested.mereo --truth s.mereo").contains("atoms found above cosine .95"));
+    assert!(p.fails(1, "inspect nested.mereo --truth faces").contains("can't be matched with"));
     // Without data, from what the fit remembers; of another method, its atoms.
     assert!(p.ok("inspect s.mereo").contains("last pass"));
     p.ok("fit nmf digits -k 4 -o n.mereo");

@@ -294,6 +294,56 @@ pub fn multi_k(model: &dyn Model, x: &Rows, ks: &[usize]) -> Result<Vec<AtK>> {
     ks.iter().zip(&sums).map(|(k, sums)| Ok(AtK { k: *k, fvu: sums.errors()?.fvu })).collect()
 }
 
+/// How a prefix of a model's latents rebuilds rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AtPrefix {
+    /// How many of the first latents rebuild.
+    pub latents: usize,
+    /// Of those, alive on the mean row.
+    pub l0: f64,
+    /// Fraction of variance unexplained.
+    pub fvu: f64,
+}
+
+/// FVU of rows that each of a model's nested prefixes rebuilds by itself ([`Model::prefixes`]); empty for a model without any.
+///
+/// # Errors
+/// Rows of other columns than the model's; no rows.
+pub fn by_prefix(model: &dyn Model, x: &Rows) -> Result<Vec<AtPrefix>> {
+    let ends = model.prefixes();
+    if ends.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut sums: Vec<(ErrorSums, usize)> = ends.iter().map(|_| (ErrorSums::new(x.cols()), 0)).collect();
+    let step = (NUMBERS / x.cols().max(1)).clamp(64, ROWS);
+    for from in (0..x.rows()).step_by(step) {
+        let x = x.slice(from, x.rows().min(from + step));
+        let all = model.encode(&x)?;
+        for (end, (sums, alive)) in ends.iter().zip(&mut sums) {
+            let some = first(&all, *end);
+            *alive += some.alive();
+            sums.add(&x, model.decode_like(&some, &x)?)?;
+        }
+    }
+    let n = x.rows() as f64;
+    let at = |(end, (sums, alive)): (&usize, &(ErrorSums, usize))| {
+        Ok(AtPrefix { latents: *end, l0: *alive as f64 / n, fvu: sums.errors()?.fvu })
+    };
+    ends.iter().zip(&sums).map(at).collect()
+}
+
+/// Codes of which those of the first latents are kept.
+fn first(z: &Codes, end: usize) -> Codes {
+    let mut z = z.clone();
+    match &mut z {
+        Codes::Dense(z) => z.data.chunks_mut(z.cols.max(1)).for_each(|row| row.iter_mut().skip(end).for_each(|v| *v = 0.0)),
+        Codes::Sparse(z) => {
+            z.values.iter_mut().zip(&z.indices).filter(|(_, j)| **j as usize >= end).for_each(|(v, _)| *v = 0.0);
+        }
+    }
+    z
+}
+
 /// Codes of which only the k largest of each row are kept; ties by index.
 fn largest(z: &Codes, k: usize) -> Codes {
     let mut z = z.clone();
@@ -572,6 +622,24 @@ mod tests {
         for (j, both) in both.iter().enumerate() {
             let (w, v) = (model.encoder.row(j), model.atoms.row(j));
             assert!((both - dot(w, v) / (dot(w, w) * dot(v, v)).sqrt()).abs() < 1e-12 && both.abs() < 1.0);
+        }
+    }
+
+    #[test]
+    fn a_prefix_rebuilds_from_its_own_latents() {
+        let mut model = model(20, 6, 5);
+        let x = random(300, 6, 5);
+        assert_eq!(by_prefix(&model, &x.view()).expect("none"), []);
+        model.prefixes = vec![8, 20];
+        let at = by_prefix(&model, &x.view()).expect("prefixes");
+        let z = model.encode(&x.view()).expect("z");
+        let mut half = z.to_mat();
+        (0..300).for_each(|i| half.row_mut(i)[8..].fill(0.0));
+        for (at, z) in [(at[0], Codes::Dense(half)), (at[1], z)] {
+            let l0 = z.to_mat().data.iter().filter(|v| **v != 0.0).count() as f64 / 300.0;
+            let mut sums = ErrorSums::new(6);
+            sums.add(&x.view(), model.decode(&z).expect("x")).expect("sums");
+            assert!((at.fvu - sums.errors().expect("errors").fvu).abs() < 1e-6 && (at.l0 - l0).abs() < 1e-12, "{at:?} {l0}");
         }
     }
 

@@ -310,6 +310,9 @@ impl Model for SaeModel {
     fn encoder(&self) -> Option<&Mat> {
         Some(&self.encoder)
     }
+    fn prefixes(&self) -> &[usize] {
+        &self.prefixes
+    }
     fn decode(&self, z: &Codes) -> Result<Mat> {
         let mut x = z.times(&self.atoms)?;
         x.data.par_chunks_mut(self.atoms.cols.max(1)).for_each(|x| linalg::axpy(x, 1.0, &self.bias));

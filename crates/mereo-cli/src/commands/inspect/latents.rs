@@ -3,12 +3,12 @@
 use crate::show;
 use mereo::Model;
 use mereo::mat::Rows;
-use mereo::measure::{self, AtK, Near, SparseMeasures};
+use mereo::measure::{self, AtK, AtPrefix, Near, SparseMeasures};
 use mereo::model::Known;
 use mereo::source::Source;
 use serde::Serialize;
 
-/// Rows that the curve over k is measured on.
+/// Rows that the curves over k and over prefixes are measured on.
 const ROWS: usize = 4096;
 
 /// Measures of all latents.
@@ -20,6 +20,9 @@ pub struct Latents {
     /// Error against the number alive, for a model that chooses latents by their number.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub multi_k: Vec<AtK>,
+    /// Error of each nested prefix by itself, for a model that has some (Matryoshka).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefixes: Vec<AtPrefix>,
     /// Share of rows on which each is alive: of the data, or of the last pass of the fit.
     pub density: Vec<f64>,
     /// Cosine of its rows of encoder and decoder.
@@ -33,13 +36,15 @@ impl Latents {
     pub fn of(model: &dyn Model, prepared: Option<&dyn Source>) -> mereo::Result<Option<Self>> {
         let Some(encoder_decoder) = measure::encoder_decoder(model) else { return Ok(None) };
         let on = prepared.map(|source| measure::sparse(model, source)).transpose()?;
-        let multi_k = prepared.map_or(Ok(Vec::new()), |source| multi_k(model, source))?;
+        let sample = prepared.map(|source| mereo::fold::draw(source, ROWS, 0)).transpose()?;
+        let multi_k = sample.as_ref().map_or(Ok(Vec::new()), |x| multi_k(model, x))?;
+        let prefixes = sample.as_ref().map_or(Ok(Vec::new()), |x| measure::by_prefix(model, x))?;
         let known = match model.known() {
             Some(Known::Rows(shares)) => shares,
             _ => Vec::new(),
         };
         let density = on.as_ref().map_or(known, |on| on.density.clone());
-        Ok(Some(Self { on, multi_k, density, encoder_decoder, nearest: measure::nearest(model.atoms()) }))
+        Ok(Some(Self { on, multi_k, prefixes, density, encoder_decoder, nearest: measure::nearest(model.atoms()) }))
     }
 
     /// Those that are alive most often first; by number where nothing is known.
@@ -125,6 +130,11 @@ impl Latents {
             let at: Vec<String> = self.multi_k.iter().map(|at| format!("{} at {}", show::number(at.fvu), at.k)).collect();
             say("FVU by k", at.join(", "));
         }
+        if !self.prefixes.is_empty() {
+            let at: Vec<String> =
+                self.prefixes.iter().map(|at| format!("{} of the first {}", show::number(at.fvu), at.latents)).collect();
+            say("FVU by prefix", at.join(", "));
+        }
         rows
     }
 
@@ -137,10 +147,9 @@ impl Latents {
 }
 
 /// A quarter, a half, twice and four times the number alive.
-fn multi_k(model: &dyn Model, prepared: &dyn Source) -> mereo::Result<Vec<AtK>> {
-    let x = mereo::fold::draw(prepared, ROWS, 0)?;
-    let Some(k) = alive(model, &x)? else { return Ok(Vec::new()) };
-    measure::multi_k(model, &x, &[k.div_ceil(4), k.div_ceil(2), k, 2 * k, 4 * k])
+fn multi_k(model: &dyn Model, x: &Rows) -> mereo::Result<Vec<AtK>> {
+    let Some(k) = alive(model, x)? else { return Ok(Vec::new()) };
+    measure::multi_k(model, x, &[k.div_ceil(4), k.div_ceil(2), k, 2 * k, 4 * k])
 }
 
 /// The number that the model chooses: what most rows have alive.

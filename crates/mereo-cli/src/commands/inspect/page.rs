@@ -82,18 +82,19 @@ fn of_latents(l: &Latents, strongest: &dyn Fn(usize) -> String) -> Vec<Section> 
     sections.push(Section { title: "How latents are spread".into(), note, blocks: vec![Block::Bars(charts)] });
     if !l.multi_k.is_empty() {
         let points = l.multi_k.iter().map(|at| (at.k as f64, at.fvu)).collect();
-        let plot = Plot {
-            title: "Error against the number alive".into(),
-            x: "latents alive on a row (k)".into(),
-            y: "FVU".into(),
-            log: (true, false),
-            lines: vec![("FVU".into(), points)],
-            ticks: Some(l.multi_k.iter().map(|at| at.k as f64).collect()),
-            ..Plot::default()
-        };
+        let plot = fvu("Error against the number alive", "latents alive on a row (k)", points);
         sections.push(Section {
             title: "Other numbers alive".into(),
             note: "The same weights with another k: a model whose error goes on falling beyond its own serves several budgets (Multi-TopK).".into(),
+            blocks: vec![Block::Plots(vec![plot])],
+        });
+    }
+    if !l.prefixes.is_empty() {
+        let points = l.prefixes.iter().map(|at| (at.latents as f64, at.fvu)).collect();
+        let plot = fvu("Error of each prefix", "first latents", points);
+        sections.push(Section {
+            title: "Nested prefixes".into(),
+            note: "Each prefix of the latents rebuilds rows by itself (Matryoshka): the first hold what is coarse.".into(),
             blocks: vec![Block::Plots(vec![plot])],
         });
     }
@@ -106,6 +107,19 @@ fn of_latents(l: &Latents, strongest: &dyn Fn(usize) -> String) -> Vec<Section> 
         blocks: vec![Block::Table(Table { header, rows, words, ..Table::default() })],
     });
     sections
+}
+
+/// A curve of FVU with a tick at each of its points.
+fn fvu(title: &str, x: &str, points: Vec<(f64, f64)>) -> Plot {
+    Plot {
+        title: title.into(),
+        x: x.into(),
+        y: "FVU".into(),
+        log: (true, false),
+        ticks: Some(points.iter().map(|(x, _)| *x).collect()),
+        lines: vec![("FVU".into(), points)],
+        ..Plot::default()
+    }
 }
 
 fn histogram(title: &str, x: &str, values: &[f64], range: (f64, f64)) -> Bars {
