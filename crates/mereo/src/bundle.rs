@@ -84,6 +84,15 @@ impl Bundle {
 
     /// Writes the file, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
+        self.bag().write(path)
+    }
+
+    /// What [`Bundle::save`] writes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        self.bag().to_bytes()
+    }
+
+    fn bag(&self) -> Bag {
         let mut bag = Bag::default();
         bag.put("kind", "model");
         bag.put("method", self.model.method());
@@ -93,7 +102,7 @@ impl Bundle {
         self.pipeline.save(&mut pipeline);
         bag.nest("model", model);
         bag.nest("pipeline", pipeline);
-        bag.write(path)
+        bag
     }
 
     /// Reads a file that [`Bundle::save`] wrote.
@@ -101,7 +110,18 @@ impl Bundle {
     /// # Errors
     /// A file that is cut short, of another kind, or of a method that this version does not know.
     pub fn load(path: &Path) -> Result<Self> {
-        let bag = Bag::read(path)?;
+        Self::of(&Bag::read(path)?, path)
+    }
+
+    /// Reads what [`Bundle::to_bytes`] gave; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// See [`Bundle::load`].
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        Self::of(&Bag::from_bytes(bytes, path)?, path)
+    }
+
+    fn of(bag: &Bag, path: &Path) -> Result<Self> {
         if bag.get::<String>("kind").ok().as_deref() != Some("model") {
             return Err(Error::format(path, "a checkpoint of a fit, not a model; continue the fit with --resume"));
         }
@@ -159,6 +179,8 @@ mod tests {
         let back = Bundle::load(&path).expect("load");
         assert_eq!(bundle.encode(&x.view()).expect("z"), back.encode(&x.view()).expect("z"));
         assert_eq!(bundle.about, back.about);
+        let again = Bundle::from_bytes(&bundle.to_bytes().expect("bytes"), &path).expect("from bytes");
+        assert_eq!(again.to_bytes().expect("bytes"), std::fs::read(&path).expect("file"));
         let rebuilt = back.reconstruct(&x.view()).expect("x");
         let off: f64 = x.data.iter().zip(&rebuilt.data).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let all: f64 = x.data.iter().map(|a| f64::from(*a).powi(2)).sum();
