@@ -110,8 +110,8 @@ pub fn fit<'py>(
     resume: bool,
 ) -> PyResult<(Model, String, Option<Py<PyAny>>)> {
     let mut named = Named::of(method, params).map_err(raised)?;
-    let table = Table::of(data, memory)?;
-    let weights = weights.map(|w| Table::of(w, memory)).transpose()?;
+    let table = Table::of(data)?;
+    let weights = weights.map(|w| Table::of(w)).transpose()?;
     if let Named::Nmf(nmf) = &mut named {
         if let Some(given) = given {
             let [rows, cols] = given.as_array().shape()[..] else { unreachable_shape()? };
@@ -120,7 +120,6 @@ pub fn fit<'py>(
         nmf.weights = weights.is_some();
     }
     let checkpoint = checkpoint.map(|path| Checkpoint { path, every: Duration::from_secs_f64(every.max(0.0)), resume });
-    let (image, columns) = (image.or_else(|| table.image()), columns.or_else(|| table.columns()));
     let how = How { name, image, columns, memory, checkpoint, follow: see.is_some() };
     let work = |rows: &dyn Source| {
         let done = gate::watched(
@@ -314,7 +313,7 @@ impl Trainer {
     /// Learns from rows and gives the loss of the last batch.
     fn learn(&mut self, py: Python, data: &Bound<PyAny>, threads: usize) -> PyResult<f64> {
         let learner = &mut self.learner;
-        Table::of(data, None)?.with(|rows| gate::run(py, threads, || learner.learn(rows))?.map_err(raised))
+        Table::of(data)?.with(|rows| gate::run(py, threads, || learner.learn(rows))?.map_err(raised))
     }
 
     /// The model so far.

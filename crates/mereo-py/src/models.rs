@@ -9,6 +9,7 @@ use mereo::formats::{self, SaeFormat};
 use mereo::measure;
 use mereo::model::Codes;
 use mereo::prepare::{Pipeline, Prepared};
+use mereo::source;
 use mereo::store::{Bag, Numbers};
 use mereo::{Csr, Error, Mat, Result, SaeModel};
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
@@ -38,13 +39,20 @@ impl Model {
         mut see: impl FnMut(&mereo::Rows) -> Result<T> + Send,
     ) -> PyResult<Vec<T>> {
         let width = self.bundle.model.atoms().cols;
-        Table::of(data, None)?.with(|rows| {
+        Table::of(data)?.with(|rows| {
             let all = || -> Result<Vec<T>> {
                 // The width is looked at first: data without rows has one, too.
                 if rows.cols() != width {
                     mereo::model::check_width(&Mat::zeros(0, rows.cols()).view(), width)?;
                 }
-                (0..rows.blocks()).map(|b| see(&rows.block(b)?)).collect()
+                let (mut first, missing) = (0, self.bundle.model.missing());
+                let one = |b| {
+                    let block = rows.block(b)?;
+                    source::check_known(&block, first, Some(missing))?;
+                    first += block.rows() as u64;
+                    see(&block)
+                };
+                (0..rows.blocks()).map(one).collect()
             };
             gate::run(py, threads, all)?.map_err(raised)
         })
@@ -141,7 +149,7 @@ impl Model {
     #[pyo3(signature = (data, threads=0))]
     fn decode<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>, threads: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let (bundle, k) = (&self.bundle, self.bundle.model.atoms().rows);
-        let parts = Table::of(data, None)?.with(|rows| {
+        let parts = Table::of(data)?.with(|rows| {
             let all = || -> Result<Vec<Mat>> {
                 (0..rows.blocks())
                     .map(|b| {
@@ -182,7 +190,7 @@ impl Model {
     #[pyo3(signature = (data, threads=0))]
     fn measures(&self, py: Python, data: &Bound<PyAny>, threads: usize) -> PyResult<String> {
         let bundle = &self.bundle;
-        Table::of(data, None)?.with(|rows| {
+        Table::of(data)?.with(|rows| {
             let all = || -> Result<serde_json::Value> {
                 let model = bundle.model.as_ref();
                 let prepared = Prepared::new(rows, &bundle.pipeline);

@@ -45,8 +45,8 @@ pub fn side_by_side(
     if models.is_empty() || known.len() != models.len() {
         return Err(raised(Error::parameter("there is no model to compare; give at least one that is fitted")));
     }
-    let train = Table::of(train, None)?;
-    let test = test.map(|t| Table::of(t, None)).transpose()?;
+    let train = Table::of(train)?;
+    let test = test.map(|t| Table::of(t)).transpose()?;
     let about = About { name, image, columns, ..About::default() };
     train.with(|train| match &test {
         None => gate::run(py, threads, || compared(&models, known, train, None, about))?.map_err(raised),

@@ -2,7 +2,7 @@
 
 use crate::errors::raised;
 use mereo::mat::{DenseRows, Rows, SparseRows};
-use mereo::source::{self, Memory, Open, Opened, Source};
+use mereo::source::{self, Memory, Open, Source};
 use mereo::{Error, Result};
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
@@ -16,28 +16,26 @@ pub enum Table<'py> {
     Dense(PyReadonlyArray2<'py, f32>),
     /// The three arrays of a CSR matrix, columns rising in every row, and the number of columns.
     Sparse(PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, f32>, usize),
-    /// A file that is opened.
-    File(Opened),
+    /// A file.
+    File(Py<Opened>),
     /// An object of the Python package.
     Blocks(Blocks),
 }
 
 impl<'py> Table<'py> {
-    /// An array of 2 dimensions, `(indptr, indices, data, columns)`, a path with the bytes to work in, or an object with `shape`, `step` and
-    /// `read(start, stop)`.
+    /// An array of 2 dimensions, `(indptr, indices, data, columns)`, an opened file, or an object with `shape`, `step` and `read(start, stop)`.
     ///
     /// # Errors
-    /// Anything else; a file that can't be read.
-    pub fn of(data: &Bound<'py, PyAny>, memory: Option<u64>) -> PyResult<Self> {
+    /// Anything else.
+    pub fn of(data: &Bound<'py, PyAny>) -> PyResult<Self> {
         if let Ok(x) = data.extract::<PyReadonlyArray2<f32>>() {
             return Ok(Self::Dense(x));
         }
         if let Ok((indptr, indices, values, cols)) = data.extract() {
             return Self::sparse(indptr, indices, values, cols);
         }
-        if let Ok(path) = data.extract::<PathBuf>() {
-            let how = Open { memory, ..Open::default() };
-            return Ok(Self::File(data.py().detach(|| source::open(&path, &how)).map_err(raised)?));
+        if let Ok(file) = data.cast::<Opened>() {
+            return Ok(Self::File(file.clone().unbind()));
         }
         if data.hasattr("read")? {
             let (rows, cols) = data.getattr("shape")?.extract()?;
@@ -82,7 +80,7 @@ impl<'py> Table<'py> {
                 values: values.as_slice()?.into(),
                 weights: None,
             }))),
-            Self::File(opened) => work(&*opened.source),
+            Self::File(file) => work(&*file.get().opened.source),
             Self::Blocks(blocks) => {
                 let done = work(blocks);
                 match blocks.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -92,16 +90,64 @@ impl<'py> Table<'py> {
             }
         }
     }
+}
 
-    /// Names of the columns, where a file has them.
-    pub fn columns(&self) -> Option<Vec<String>> {
-        if let Self::File(opened) = self { opened.columns.clone() } else { None }
+/// A file of rows.
+#[pyclass(module = "mereo._core", frozen)]
+pub struct Opened {
+    opened: source::Opened,
+}
+
+#[pymethods]
+impl Opened {
+    /// Opens a file or a folder of images; `how` is JSON: header, column, variable, resize.
+    ///
+    /// # Errors
+    /// `OSError` for a path that can't be read, `ValueError` for a file that is damaged or not of numbers.
+    #[new]
+    fn new(py: Python, path: PathBuf, how: &str, memory: Option<u64>) -> PyResult<Self> {
+        let asked: How = serde_json::from_str(how).map_err(|e| raised(Error::parameter(e.to_string())))?;
+        let How { header, column, variable, resize, missing } = asked;
+        let how = Open { memory, header, column, variable, resize, missing };
+        let opened = py.detach(|| source::open(&path, &how)).map_err(raised)?;
+        Ok(Self { opened })
     }
 
-    /// Height and width of the images that rows are, where a file says so.
-    pub fn image(&self) -> Option<(usize, usize)> {
-        if let Self::File(opened) = self { opened.image } else { None }
+    /// Rows and columns.
+    #[getter]
+    fn shape(&self) -> (usize, usize) {
+        (source::count(&*self.opened.source), self.opened.source.cols())
     }
+
+    /// Names of the columns, if it has them.
+    #[getter]
+    fn columns(&self) -> Option<Vec<String>> {
+        self.opened.columns.clone()
+    }
+
+    /// Height and width of the images that rows are, if it says so.
+    #[getter]
+    fn image(&self) -> Option<(usize, usize)> {
+        self.opened.image
+    }
+
+    /// All rows as an array.
+    fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let all = py.detach(|| mereo::fold::draw(&*self.opened.source, usize::MAX, 0).map(|rows| rows.to_mat())).map_err(raised)?;
+        all.data.into_pyarray(py).reshape([all.rows, all.cols])
+    }
+}
+
+/// How to open a file, as Python says it.
+#[derive(serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[derive(Default)]
+struct How {
+    header: Option<bool>,
+    column: Option<String>,
+    variable: Option<String>,
+    resize: Option<(usize, usize)>,
+    missing: bool,
 }
 
 /// Rows that an object reads, block by block.
