@@ -1,6 +1,7 @@
 //! `cargo xtask test` builds, tests and checks the whole project; it is what the README and CI run.
 
 mod architecture;
+mod python;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -10,7 +11,8 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
 tasks:
-  test           everything: format, architecture, lints, tests, examples of the documentation
+  test           everything: format, architecture, lints, tests, examples of the documentation, the Python package
+  python         the Python package: its wheel, tests, examples and types
   architecture   which module may use which, read from the `use` lines
   fmt            formats the code";
 
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     let done = match task.as_deref() {
         Some("test") => test(),
+        Some("python") => python::test(&root()),
         Some("architecture") => check_architecture(),
         Some("fmt") => cargo("format", &["fmt", "--all"], &[]),
         _ => Err(USAGE.into()),
@@ -40,6 +43,7 @@ fn test() -> Result<(), String> {
     cargo("tests", &["test", "--locked", "--workspace", "--lib", "--bins", "--tests"], &[])?;
     cargo("examples of the documentation", &["test", "--locked", "--workspace", "--doc"], &[])?;
     cargo("documentation", &["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    python::test(&root())?;
     println!("== all passed in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }

@@ -91,7 +91,7 @@ struct How {
 #[pyfunction]
 #[pyo3(signature = (method, params, data, *, given=None, weights=None, see=None, threads=0, memory=None, name="array".to_string(),
     image=None, columns=None, checkpoint=None, every=60.0, resume=false))]
-#[allow(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "keywords of Python")]
+#[allow(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn fit<'py>(
     py: Python<'py>,
     method: &str,
@@ -111,7 +111,7 @@ pub fn fit<'py>(
 ) -> PyResult<(Model, String, Option<Py<PyAny>>)> {
     let mut named = Named::of(method, params).map_err(raised)?;
     let table = Table::of(data)?;
-    let weights = weights.map(|w| Table::of(w)).transpose()?;
+    let weights = weights.map(Table::of).transpose()?;
     if let Named::Nmf(nmf) = &mut named {
         if let Some(given) = given {
             let [rows, cols] = given.as_array().shape()[..] else { unreachable_shape()? };

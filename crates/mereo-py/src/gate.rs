@@ -13,7 +13,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Pools by process and number of threads: a forked process has none of its parent's threads.
-static POOLS: Mutex<Option<HashMap<(u32, usize), Arc<ThreadPool>>>> = Mutex::new(None);
+type Pools = HashMap<(u32, usize), Arc<ThreadPool>>;
+static POOLS: Mutex<Option<Pools>> = Mutex::new(None);
 
 /// A pool of so many threads; 0 for one on every core, or as `RAYON_NUM_THREADS` says.
 fn pool(threads: usize) -> PyResult<Arc<ThreadPool>> {

@@ -1,6 +1,8 @@
 //! `mereo._core`: what the Python package calls. Arrays in, arrays out, parameters and facts as JSON; signatures, docs and scikit-learn's habits
 //! are Python's.
 
+#![allow(clippy::needless_pass_by_value, reason = "what Python hands over is owned")]
+
 mod errors;
 mod fit;
 mod gate;

@@ -87,8 +87,8 @@ fn codes(py: Python<'_>, parts: Vec<Codes>, k: usize) -> PyResult<Py<PyAny>> {
     }
     let Csr { rows, cols, indptr, indices, values } = all;
     // What scipy indexes by.
-    let indptr: Vec<i64> = indptr.into_iter().map(|p| p as i64).collect();
-    let indices: Vec<i32> = indices.into_iter().map(|j| j as i32).collect();
+    let indptr: Vec<i64> = indptr.into_iter().map(u64::cast_signed).collect();
+    let indices: Vec<i32> = indices.into_iter().map(u32::cast_signed).collect();
     let parts = (indptr.into_pyarray(py), indices.into_pyarray(py), values.into_pyarray(py), (rows, cols));
     Ok(parts.into_pyobject(py)?.into_any().unbind())
 }

@@ -29,7 +29,7 @@ struct Known {
 /// Rows of another width than a model's, or models of different preparations.
 #[pyfunction]
 #[pyo3(signature = (models, known, train, test=None, *, image=None, name="array".to_string(), columns=None, threads=0))]
-#[allow(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "keywords of Python")]
+#[allow(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn side_by_side(
     py: Python,
     models: Vec<Model>,
@@ -46,7 +46,7 @@ pub fn side_by_side(
         return Err(raised(Error::parameter("there is no model to compare; give at least one that is fitted")));
     }
     let train = Table::of(train)?;
-    let test = test.map(|t| Table::of(t)).transpose()?;
+    let test = test.map(Table::of).transpose()?;
     let about = About { name, image, columns, ..About::default() };
     train.with(|train| match &test {
         None => gate::run(py, threads, || compared(&models, known, train, None, about))?.map_err(raised),

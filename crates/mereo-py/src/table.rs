@@ -133,7 +133,8 @@ impl Opened {
 
     /// All rows as an array.
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let all = py.detach(|| mereo::fold::draw(&*self.opened.source, usize::MAX, 0).map(|rows| rows.to_mat())).map_err(raised)?;
+        let all =
+            py.detach(|| mereo::fold::draw(&*self.opened.source, usize::MAX, 0).map(|rows| rows.to_mat())).map_err(raised)?;
         all.data.into_pyarray(py).reshape([all.rows, all.cols])
     }
 }
@@ -198,12 +199,15 @@ impl Source for Blocks {
     }
 }
 
+/// Rows, and the height and width of the images that they are.
+type Pictures<'py> = (Bound<'py, PyArray2<f32>>, Option<(usize, usize)>);
+
 /// Rows that come with mereo, by name, with the height and width of the images that they are.
 ///
 /// # Errors
 /// A name that is none of them.
 #[pyfunction]
-pub fn embedded<'py>(py: Python<'py>, name: &str) -> PyResult<(Bound<'py, PyArray2<f32>>, Option<(usize, usize)>)> {
+pub fn embedded<'py>(py: Python<'py>, name: &str) -> PyResult<Pictures<'py>> {
     let (x, _) = mereo::data::load(name).map_err(raised)?;
     let image = mereo::data::find(name).and_then(|set| set.image);
     Ok((x.data.into_pyarray(py).reshape([x.rows, x.cols])?, image))

@@ -41,15 +41,22 @@ pub struct About {
     pub image: Option<(usize, usize)>,
     /// The method's parameters.
     pub params: Value,
-    /// Loss after every pass.
+    /// Loss after every pass; NaN where it was no number.
+    #[serde(deserialize_with = "numbers")]
     pub curve: Vec<f64>,
     /// How far from a stationary point each pass began ([`Pass::gradient`](crate::fold::Pass)); empty where the method doesn't know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "numbers")]
     pub gradients: Vec<f64>,
     /// Why the fit ended.
     pub stop: Stop,
     /// Version of mereo that made it.
     pub version: String,
+}
+
+/// JSON has no NaN, and writes null for it.
+fn numbers<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<Vec<f64>, D::Error> {
+    let numbers: Vec<Option<f64>> = Vec::deserialize(from)?;
+    Ok(numbers.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
 }
 
 impl About {
@@ -171,7 +178,8 @@ mod tests {
         let pipeline = Pipeline::fit(&[Recipe::UnitNorm, Recipe::Standardize], &raw).expect("pipeline");
         let method = Pca { k: 3, ..Pca::default() };
         let fitted = fit(&method, &Prepared::new(&raw, &pipeline), Options::default()).expect("fit");
-        let about = About::new("parts", Shape { rows: 80, cols: 36 }, &method, &fitted);
+        let mut about = About::new("parts", Shape { rows: 80, cols: 36 }, &method, &fitted);
+        about.gradients = vec![1.0, 0.5];
         let bundle = Bundle { pipeline, model: Box::new(fitted.model), about };
         let folder = tempfile::tempdir().expect("tempdir");
         let path = folder.path().join("p.mereo");
@@ -181,6 +189,13 @@ mod tests {
         assert_eq!(bundle.about, back.about);
         let again = Bundle::from_bytes(&bundle.to_bytes().expect("bytes"), &path).expect("from bytes");
         assert_eq!(again.to_bytes().expect("bytes"), std::fs::read(&path).expect("file"));
+        // What JSON can't say does not make a file unreadable.
+        let odd = Bundle {
+            about: About { gradients: vec![1.0, f64::NAN], curve: vec![f64::INFINITY], ..bundle.about.clone() },
+            ..bundle
+        };
+        let odd = Bundle::from_bytes(&odd.to_bytes().expect("bytes"), &path).expect("from bytes").about;
+        assert!(odd.gradients[0] == 1.0 && odd.gradients[1].is_nan() && odd.curve[0].is_nan());
         let rebuilt = back.reconstruct(&x.view()).expect("x");
         let off: f64 = x.data.iter().zip(&rebuilt.data).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let all: f64 = x.data.iter().map(|a| f64::from(*a).powi(2)).sum();

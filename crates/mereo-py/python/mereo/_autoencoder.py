@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,14 +14,22 @@ from ._base import Estimator, number, seed_of, threads_of, whole
 from ._rows import Rows
 
 
+_B = TypeVar("_B", bound="_ByBatches")
+
+
 class _ByBatches(Estimator):
     """Estimators that learn by steps along the gradient of a batch."""
+
+    components_: np.ndarray
+    encoder_: np.ndarray
+    encoder_bias_: np.ndarray
+    held_out_curve_: np.ndarray
 
     def _set(self, model: Any, facts: dict[str, Any]) -> None:
         super()._set(model, facts)
         self.held_out_curve_ = np.array([step["held"] for step in facts["curve"] if step.get("held") is not None])
 
-    def partial_fit(self, X: Any, y: Any = None) -> Any:
+    def partial_fit(self: _B, X: Any, y: Any = None) -> _B:
         """Learns from some rows, in batches of ``batch_size``, with steps of a constant length.
 
         Parameters
@@ -153,6 +161,8 @@ class Autoencoder(_ByBatches):
     """
 
     _method = "ae"
+
+    decoder_bias_: np.ndarray
 
     def __init__(
         self,
@@ -346,6 +356,9 @@ class SparseAutoencoder(_ByBatches):
     """
 
     _method = "sae"
+
+    bias_: np.ndarray
+    density_: np.ndarray
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -80,11 +80,18 @@ def number(name: str, value: Any, least: float = 0.0) -> float:
     return float(value)
 
 
+_E = TypeVar("_E", bound="Estimator")
+
+
 class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A method of the core in scikit-learn's clothes."""
 
     _method = ""
     _minimum = 1
+
+    n_features_in_: int
+    n_iter_: int
+    loss_curve_: np.ndarray
 
     # -- to be told by each method ------------------------------------------------------------------------------------------
 
@@ -171,7 +178,7 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _n_features_out(self) -> int:
         return self._model.atoms.shape[0]
 
-    def fit(self, X: Any, y: Any = None) -> Any:
+    def fit(self: _E, X: Any, y: Any = None) -> _E:
         """Fits to rows.
 
         Parameters

@@ -13,7 +13,7 @@ from . import _core
 from ._autoencoder import Autoencoder, SparseAutoencoder
 from ._base import Estimator
 from ._kmeans import KMeans
-from ._nmf import NMF
+from ._nmf import _SOONER, NMF
 from ._pca import PCA
 from ._rows import Rows
 
@@ -103,6 +103,8 @@ def estimator_of(model: Any) -> Any:
     if told["image"] and "image_shape" in known:
         params["image_shape"] = tuple(told["image"])
     if method == "nmf":
+        if "tol" in params:
+            params["tol"] = params["tol"] * _SOONER
         words = {"squared": "frobenius"}
         loss = json.loads(model.parts()[1])["loss"]
         params["beta_loss"] = words.get(loss, loss) if not _is_number(loss) else float(loss)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ._base import ClusterMixin, Estimator, number, seed_of, threads_of, whole
 from ._rows import Rows
+
+
+_K = TypeVar("_K", bound="KMeans")
 
 
 class KMeans(ClusterMixin, Estimator):
@@ -69,6 +72,10 @@ class KMeans(ClusterMixin, Estimator):
 
     _method = "vq"
 
+    cluster_centers_: np.ndarray
+    labels_: np.ndarray
+    inertia_: float
+
     def __init__(
         self,
         n_clusters: int = 8,
@@ -122,7 +129,7 @@ class KMeans(ClusterMixin, Estimator):
             params |= {"init": "given", "n_init": 1}
         return params
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> KMeans:
+    def fit(self: _K, X: Any, y: Any = None, sample_weight: Any = None) -> _K:
         """Fits to rows.
 
         Parameters
@@ -136,7 +143,7 @@ class KMeans(ClusterMixin, Estimator):
 
         Returns
         -------
-        self : KMeans
+        self : object
             The fitted estimator.
 
         Raises

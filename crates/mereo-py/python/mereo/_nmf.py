@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import warnings
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from . import _core
 from ._base import HAS_SKLEARN, ConvergenceWarning, Estimator, number, seed_of, threads_of, whole
 from ._rows import Rows, look
+
+_SOONER = 10.0
+"""A pass may change the loss by this much less than ``tol`` of it before a fit ends, so that it ends no sooner than scikit-learn's."""
 
 _LOSSES = {"frobenius": "squared", "kullback-leibler": "kullback-leibler", "itakura-saito": "itakura-saito"}
 _INITS = ("random", "nndsvd", "nndsvda", "nndsvdar", "k-means", "spa", "snpa")
 _SOLVERS = ("auto", "accelerated", "cd", "mu", "newton", "lee-seung", "local", "exact", "online", "separable")
+
+
+_N = TypeVar("_N", bound="NMF")
 
 
 class NMF(Estimator):
@@ -26,8 +34,8 @@ class NMF(Estimator):
         + \tfrac12 \alpha_W (1-\rho)\, d\, \|W\|_F^2 + \tfrac12 \alpha_H (1-\rho)\, n\, \|H\|_F^2
 
     with :math:`\rho` = ``l1_ratio``, n rows and d columns; half the squared error for ``beta_loss='frobenius'``. Parameters and attributes are
-    scikit-learn's, and then some. Components have length 1 (squared error) or sum 1 (divergences), so that a code is in the units of the
-    data, and come by what they add, the largest first.
+    scikit-learn's, and then some. Components come by what they add, the largest first. They have length 1 (squared error) or sum 1
+    (divergences), so that a code is in the units of the data; with ``alpha_W`` above 0 lengths are part of what is minimised, and are kept.
 
     Parameters
     ----------
@@ -40,7 +48,7 @@ class NMF(Estimator):
     beta_loss : float or {'frobenius', 'kullback-leibler', 'itakura-saito'}
         What is minimised.
     tol : float
-        Ends when a pass changes the loss by no more than this share of it.
+        Ends when a pass changes the loss by no more than a tenth of this share of it: no sooner than scikit-learn's fits do.
     max_iter : int
         Passes over the rows at most.
     random_state : int, RandomState, Generator or None
@@ -104,6 +112,10 @@ class NMF(Estimator):
     """
 
     _method = "nmf"
+
+    components_: np.ndarray
+    n_components_: int
+    reconstruction_err_: float
 
     def __init__(
         self,
@@ -213,13 +225,13 @@ class NMF(Estimator):
             "missing": self.missing,
             "restarts": whole("n_init", self.n_init),
             "max_passes": whole("max_iter", self.max_iter),
-            "tol": number("tol", self.tol),
+            "tol": number("tol", self.tol) / _SOONER,
             "sweeps": whole("sweeps", self.sweeps),
             "seed": seed_of(self.random_state),
         }
         return params
 
-    def fit(self, X: Any, y: Any = None, W: Any = None, H: Any = None, entry_weight: Any = None) -> NMF:
+    def fit(self: _N, X: Any, y: Any = None, W: Any = None, H: Any = None, entry_weight: Any = None) -> _N:
         """Fits to rows.
 
         Parameters
@@ -237,7 +249,7 @@ class NMF(Estimator):
 
         Returns
         -------
-        self : NMF
+        self : object
             The fitted estimator.
 
         Raises
@@ -332,11 +344,50 @@ class NMF(Estimator):
         return first.dense()
 
     def _learned(self, rows: Rows, facts: dict[str, Any]) -> None:
-        self.components_ = self._as(self._model.atoms)
+        self._scale = self._lengths(facts["cols"])
+        atoms = self._model.atoms
+        self.components_ = self._as(atoms if self._scale is None else atoms * self._scale[:, None])
         self.n_components_ = self.components_.shape[0]
         loss = facts["curve"][-1]["loss"] if facts["curve"] else float("nan")
         total = max(0.0, loss) * rows.shape[0] * rows.shape[1]
         self.reconstruction_err_ = float(np.sqrt(total if self._beta() == 2.0 else 2.0 * total))
+
+    def _lengths(self, cols: int) -> np.ndarray | None:
+        """What the components of a penalised fit were divided by: there their lengths are part of what is minimised, and are kept."""
+        penalty = self.alpha_W * cols
+        if not penalty:
+            return None
+        arrays, _ = self._parts()
+        # The core has the penalties of codes of components of length 1: L1 divided by the length, L2 by its square.
+        if self.l1_ratio > 0:
+            over = arrays["l1"].astype(np.float64) / (penalty * self.l1_ratio)
+        else:
+            over = np.sqrt(arrays["l2"].astype(np.float64) / penalty)
+        alive = np.isfinite(over) & (over > 0)
+        return np.divide(1.0, over, out=np.ones(len(over)), where=alive).astype(np.float32)
+
+    def _encode(self, rows: Rows, k: int | None = None) -> Any:
+        codes = super()._encode(rows, k)
+        return codes if self._scale is None else codes / self._scale.astype(codes.dtype)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Rows rebuilt from codes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_components)
+            Codes, as ``transform`` gives them.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features)
+            Codes times components.
+        """
+        self._check_fitted()
+        codes = look(X, who=f"{type(self).__name__}.inverse_transform")
+        if self._scale is None or codes.shape[1] != len(self._scale):
+            return super().inverse_transform(X)
+        return super().inverse_transform(codes.dense() * self._scale).astype(codes.dtype, copy=False)
 
     if HAS_SKLEARN:
 
@@ -397,6 +448,8 @@ class MiniBatchNMF(NMF):
     >>> nmf.transform(digits).shape
     (1797, 10)
     """
+
+    n_steps_: int
 
     def __init__(
         self,
@@ -484,7 +537,7 @@ class MiniBatchNMF(NMF):
             self.n_steps_ = 0
         forget = number("forget_factor", self.forget_factor)
         h, beta = self._model.atoms.astype(np.float64), self._beta()
-        x, w = rows.dense().astype(np.float64), np.asarray(self._model.encode(rows.table, threads_of(self.n_jobs), None), np.float64)
+        x, w = rows.dense().astype(np.float64), np.asarray(super()._encode(rows), np.float64)
         if self._sums is None:
             self._sums = (np.zeros((len(h), len(h) if beta == 2.0 else h.shape[1])), np.zeros_like(h), 0.0)
         below, above, seen = (forget * part for part in self._sums)
@@ -520,10 +573,6 @@ class MiniBatchNMF(NMF):
 
     def _hold(self, rows: Rows, h: np.ndarray) -> None:
         """The model of given components."""
-        import json
-
-        from . import _core
-
         params = NMF._params(self, rows) | {"init": "given", "fixed": len(h), "k": len(h), "max_passes": 1, "tol": 0.0, "restarts": 1}
         kept, sums = self.n_iter_, self._sums
         model, facts, _ = _core.fit("nmf", json.dumps(params), rows.table, given=h, threads=threads_of(self.n_jobs), name=rows.label)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._base import Estimator, number, seed_of, whole
+from ._base import _E, Estimator, seed_of, whole
 from ._rows import Rows
 
 _SOLVERS = {"auto": "auto", "full": "covariance", "covariance_eigh": "covariance", "arpack": "covariance", "randomized": "randomized"}
@@ -81,6 +81,15 @@ class PCA(Estimator):
     _method = "pca"
     _minimum = 2
 
+    components_: np.ndarray
+    mean_: np.ndarray
+    explained_variance_: np.ndarray
+    explained_variance_ratio_: np.ndarray
+    singular_values_: np.ndarray
+    n_components_: int
+    n_samples_: int
+    noise_variance_: float
+
     def __init__(
         self,
         n_components: Any = None,
@@ -138,7 +147,7 @@ class PCA(Estimator):
             )
         return count
 
-    def fit(self, X: Any, y: Any = None) -> PCA:
+    def fit(self: _E, X: Any, y: Any = None) -> _E:
         """Fits to rows.
 
         Parameters
@@ -150,7 +159,7 @@ class PCA(Estimator):
 
         Returns
         -------
-        self : PCA
+        self : object
             The fitted estimator.
 
         Raises

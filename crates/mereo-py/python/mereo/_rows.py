@@ -261,9 +261,9 @@ def _narrow(x: np.ndarray, quiet: bool = False) -> np.ndarray:
 
 def _names(x: Any) -> Any:
     """Names of the columns of a frame, if all of them are words."""
-    columns = getattr(x, "columns", None)
+    columns = getattr(x, "column_names", None)
     if columns is None or callable(columns):
-        columns = getattr(x, "column_names", None)
+        columns = getattr(x, "columns", None)
     if columns is None or callable(columns):
         return None
     names = np.asarray(list(columns), dtype=object)

@@ -65,7 +65,9 @@ fn plain_sample(how: &Nmf, shape: Shape) -> usize {
 fn warm_rows(how: &Nmf, Shape { rows, cols }: Shape) -> Option<usize> {
     let part = (rows / SHARE).min(NUMBERS / cols.max(1));
     // Given atoms are where the fit starts, and corners are looked for among all rows.
-    let own = matches!(how.init, NmfInit::Given | NmfInit::Spa | NmfInit::Snpa);
+    let own = matches!(how.init, NmfInit::Given | NmfInit::Spa | NmfInit::Snpa)
+        // An atom that L1 ends for some rows is none for the others.
+        || how.l1_ratio > 0.0 && (how.alpha_w > 0.0 || how.alpha_h > 0.0);
     (matches!(how.way(), NmfSolver::Accelerated | NmfSolver::Online | NmfSolver::Newton)
         && !own
         && part / THIRD >= ROWS_PER_ATOM * how.k)
@@ -152,6 +154,8 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
     for (rows, passes) in [(&small, WARM[0]), (sample, WARM[1])] {
         let mut memo = vec![0f32; rows.rows() * how.memo().width()];
         let mut best = f64::INFINITY;
+        // The penalty of the atoms is by the rows that are fitted: that of all would be too much for some.
+        state.rows = rows.rows() as u64;
         for _ in 0..passes {
             let mut sums = how.zero(&state);
             how.observe(&state, rows, 0, &mut memo, &mut sums)?;
@@ -173,10 +177,33 @@ pub(super) fn start(how: &Nmf, sample: &Rows, shape: Shape, restart: usize) -> R
             first_gradient: 0.0,
             ..state
         };
+        if how.way() == NmfSolver::Newton {
+            open(&mut state);
+        }
         state.derive();
     }
     state.sweeps = sweeps(slow, filled, shape);
+    state.rows = shape.rows as u64;
     Ok(state)
+}
+
+/// Makes atoms of some rows ready for others, which may have numbers where those had none: such a column has no weight that could explain them
+/// to a divergence, and a curvature beyond all others'.
+fn open(state: &mut NmfState) {
+    /// Least share of its mean number that a number of an atom begins at.
+    const LEAST: f64 = 1e-3;
+    /// The curvature of a column is no more than so many times that of the column in the middle.
+    const STEEP: f64 = 10.0;
+    let (k, d) = (state.h.cols, state.h.rows);
+    let least: Vec<f32> = (0..k)
+        .map(|a| (LEAST * state.h.data.iter().skip(a).step_by(k).map(|v| f64::from(*v)).sum::<f64>() / d as f64) as f32)
+        .collect();
+    state.h.data.chunks_exact_mut(k).for_each(|h| h.iter_mut().zip(&least).for_each(|(h, least)| *h = h.max(*least)));
+    let mut positive: Vec<f64> = state.columns.iter().copied().filter(|b| *b > 0.0).collect();
+    positive.sort_unstable_by(f64::total_cmp);
+    if let Some(middle) = positive.get(positive.len() / 2) {
+        state.columns.iter_mut().for_each(|b| *b = b.min(STEEP * middle));
+    }
 }
 
 /// Flops of a pass over rows with so many numbers other than 0 each.

@@ -417,3 +417,15 @@ fn dense_and_sparse_rows_agree() {
         }
     }
 }
+
+/// Penalties are by the rows that are fitted; those of a start from some rows must not end atoms that all rows would keep.
+#[test]
+fn penalised_atoms_live_through_the_start() {
+    let (digits, _) = data::load("digits").expect("digits");
+    for (l1_ratio, init) in [(1.0, NmfInit::Nndsvda), (0.5, NmfInit::Nndsvda), (0.0, NmfInit::Random)] {
+        let nmf = Nmf { k: 8, init, alpha_w: 0.002, alpha_h: 0.001, l1_ratio, tol: 1e-5, ..Nmf::default() };
+        let parts = fit(&nmf, &Memory::from(&digits), Options::default()).expect("fit").model.parts;
+        let alive = (0..8).filter(|a| parts.row(*a).iter().any(|v| *v > 0.0)).count();
+        assert_eq!(alive, 8, "{l1_ratio} {init:?}");
+    }
+}

@@ -1,0 +1,141 @@
+"""What the examples share: threads, faces, the same function with either library's NMF, the table and pictures of components.
+
+Import it before NumPy: both libraries get as many threads as OMP_NUM_THREADS says, or one for each core.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import warnings
+
+for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # scikit-learn is slower with the BLAS of another processor
+    os.environ.pop(name, None)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+THREADS = os.environ.get("OMP_NUM_THREADS") or str(CORES)
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"):
+    os.environ[name] = THREADS
+
+import numpy as np  # noqa: E402  (after the number of threads is set)
+import sklearn  # noqa: E402
+import sklearn.decomposition  # noqa: E402
+from scipy.optimize import linear_sum_assignment  # noqa: E402
+from sklearn.exceptions import ConvergenceWarning  # noqa: E402
+
+import mereo  # noqa: E402
+
+LIBRARIES = {"scikit-learn": sklearn.decomposition.NMF, "mereo": mereo.NMF}
+ALLOWED = {"objective": 0.1, "test MSE": 1.0}  # percent that mereo may be above scikit-learn
+
+
+def arguments(doc, max_iter, tol):
+    """The command line of an example."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.add_argument("data", nargs="?", help="folder that holds the faces; $MEREO_TEST_DATA or ../shared/data beside the repository by itself")
+    parser.add_argument("--quick", action="store_true", help="smaller faces, in seconds")
+    parser.add_argument("--figure", metavar="FILE", help="picture to write; needs matplotlib")
+    parser.add_argument("--max-iter", type=int, help=f"of both libraries ({max_iter}; a third of it where it is to be quick)")
+    parser.add_argument("--tol", type=float, default=tol, help="of both libraries (%(default)s)")
+    args = parser.parse_args()
+    args.max_iter = args.max_iter or (max_iter // 3 if args.quick else max_iter)
+    return args
+
+
+def faces(name, args):
+    """Faces as rows of pixels from 0 to 1, the person of each, height and width.
+
+    'olivetti' is what ``fetch_olivetti_faces`` gives, 'lfw' close to ``fetch_lfw_people(min_faces_per_person=2, resize=0.5)``.
+    """
+    file = {"olivetti": "olivettifaces.mat", "lfw": "faces_9164x2914_u8.npy"}[name]
+    beside = pathlib.Path(__file__).resolve().parents[3].parent / "shared" / "data"
+    folder = pathlib.Path(args.data or os.environ.get("MEREO_TEST_DATA") or beside)
+    path = next(folder.rglob(file), None) if folder.is_dir() else None
+    if path is None:
+        if args.data:
+            sys.exit(f"there is no {file} in {folder}")
+        print(f"{file} is not at hand, so the 400 faces that come with mereo stand in for it")
+        X, image = mereo.load_data("faces")
+        person = np.arange(400) // 10
+    elif name == "olivetti":
+        from scipy.io import loadmat
+
+        X, person, image = loadmat(path)["faces"].T.astype(np.float32), np.arange(400) // 10, (64, 64)
+        X = X.reshape(400, 64, 64).transpose(0, 2, 1).reshape(400, -1)
+        X = (X - X.min()) / (X.max() - X.min())
+    else:
+        X, person, image = np.load(path).astype(np.float32) / 255, np.load(path.with_name("person_9164_i32.npy")), (62, 47)
+    if args.quick:
+        X = X.reshape(-1, *image)[:, ::2, ::2]
+        X, image = X.reshape(len(X), -1), X.shape[1:]
+    return X, person, image
+
+
+def both(experiment, *args, **params):
+    """``experiment(NMF, ...)`` with each NMF: its results by library, warnings of convergence kept apart."""
+    results = {}
+    for library, NMF in LIBRARIES.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            results[library] = experiment(NMF, *args, **params)
+        results[library]["warned"] = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)][:1]
+        for w in caught:
+            if not issubclass(w.category, ConvergenceWarning):
+                warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+    return results
+
+
+def report(settings):
+    """Prints both libraries' numbers for each setting; gives the exit status: 1 where mereo is worse than allowed."""
+    print(f"\nscikit-learn {sklearn.__version__}, mereo {mereo.__version__}, {THREADS} threads each\n")
+    print(f"{'':22}{'objective |X - WH|':^28}{'test MSE':^28}{'seconds to fit':^25}{'iterations':>17}")
+    pair = f"{'sklearn':>10}{'mereo':>9}"
+    print(f"{'':22}{pair}{'%':>8} {pair}{'%':>8} {pair}{'ratio':>6}{pair}")
+    worse, ratios = [], []
+    for name, runs in settings.items():
+        a, b = runs["scikit-learn"], runs["mereo"]
+        values = {"objective": (a["nmf"].reconstruction_err_, b["nmf"].reconstruction_err_), "test MSE": (a["test"], b["test"])}
+        above = {what: 100 * (mine / theirs - 1) for what, (theirs, mine) in values.items()}
+        worse += [f"{name}: {what} {above[what]:+.2f} %" for what in above if above[what] > ALLOWED[what]]
+        ratios.append(a["seconds"] / b["seconds"])
+        line = f"{name:22}" + "{:10.3f}{:9.3f}{:+8.2f} ".format(*values["objective"], above["objective"])
+        line += "{:10.5f}{:9.5f}{:+8.2f} ".format(*values["test MSE"], above["test MSE"])
+        print(line + f"{a['seconds']:10.2f}{b['seconds']:9.2f}{ratios[-1]:6.1f}{a['nmf'].n_iter_:10}{b['nmf'].n_iter_:9}")
+    print()
+    for library in LIBRARIES:
+        said = [text for runs in settings.values() for text in runs[library]["warned"]]
+        if said:
+            print(f"{library} warned in {len(said)} of {len(settings)} fits: {said[0]}")
+    span = f"{min(ratios):.1f} to {max(ratios):.1f} times the speed"
+    if worse:
+        print(f"mereo has {span} of scikit-learn, but is worse than it may be: " + "; ".join(worse))
+    else:
+        print(f"mereo has {span} of scikit-learn; its objective is at most 0.1 % and its test MSE at most 1 % higher")
+    return int(bool(worse))
+
+
+def draw_components(ax, H, image, like=None):
+    """Components as one picture, each by its own largest value, in the order in which they match those of ``like``."""
+    H = H / np.linalg.norm(H, axis=1, keepdims=True)
+    if like is not None:
+        H = H[linear_sum_assignment(-like @ H.T)[1]]
+    (height, width), across = image, int(np.ceil(np.sqrt(len(H))))
+    tiles = np.full((across * across, height + 1, width + 1), 0.3)  # lines between components
+    tiles[: len(H), 1:, 1:] = (H / H.max(axis=1, keepdims=True)).reshape(-1, height, width)
+    picture = tiles.reshape(across, across, height + 1, width + 1).swapaxes(1, 2).reshape(across * (height + 1), -1)
+    ax.imshow(np.pad(picture, ((0, 1), (0, 1)), constant_values=0.3), cmap="gray_r", vmin=0, vmax=1)
+    ax.set_axis_off()
+
+
+def canvas(file, *args, **kwargs):
+    """matplotlib's ``subplots``, without a screen, or None where no picture is wanted or can be drawn."""
+    if not file:
+        return None
+    try:
+        import matplotlib
+    except ImportError:
+        print("no picture: matplotlib is not installed")
+        return None
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(*args, layout="constrained", **kwargs)

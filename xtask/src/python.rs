@@ -1,0 +1,92 @@
+//! The Python package: built as a wheel, tested in an environment with its peers, and in one with NumPy alone.
+//!
+//! The wheel is of the profile that the tests of the workspace were built with, so that next to nothing is built twice.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// Builds the wheel and tests it.
+pub fn test(root: &Path) -> Result<(), String> {
+    let package = root.join("crates/mereo-py");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    let wheels = target.join("wheels");
+    let peers = Environment::new(&target.join("python"))?;
+    peers.pip("packages to test with", &["-r", &text(&package.join("tests/requirements.txt"))])?;
+    if wheels.exists() {
+        std::fs::remove_dir_all(&wheels).map_err(|e| format!("{}: {e}", wheels.display()))?;
+    }
+    let maturin = peers.program("maturin");
+    let build = ["build", "--locked", "--profile", "dev", "--out", &text(&wheels)].map(String::from);
+    run("wheel", &maturin, &build, &package, &[])?;
+    let wheel = std::fs::read_dir(&wheels)
+        .map_err(|e| format!("{}: {e}", wheels.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|e| e == "whl"))
+        .ok_or_else(|| format!("no wheel was built in {}", wheels.display()))?;
+    let wheel = text(&wheel);
+    peers.pip("the wheel", &["--force-reinstall", "--no-deps", &wheel])?;
+
+    let python = peers.program("python");
+    let binary = text(&target.join("debug/mereo"));
+    // No file of the package's source folder may stand in for the wheel.
+    let tests = ["-m", "pytest", "-p", "no:cacheprovider", "tests"].map(String::from);
+    run("tests of the Python package", &python, &tests, &package, &[("MEREO_BINARY", &binary)])?;
+    let doctests = ["-m", "pytest", "-p", "no:cacheprovider", "--doctest-modules", "--pyargs", "mereo"].map(String::from);
+    run("examples of its documentation", &python, &doctests, &package, &[])?;
+    let checker = peers.program("basedpyright");
+    let config = ["-p", "pyrightconfig.json", "--pythonpath", &text(&python)].map(String::from);
+    run("its types, strictly", &checker, &config, &package, &[])?;
+
+    let alone = Environment::new(&target.join("python-alone"))?;
+    alone.pip("the wheel with NumPy alone", &["--force-reinstall", &wheel])?;
+    run("with NumPy alone", &alone.program("python"), &["tests/alone.py".into()], &package, &[])
+}
+
+/// A virtual environment.
+struct Environment {
+    folder: PathBuf,
+}
+
+impl Environment {
+    /// That of a folder, made where it isn't there.
+    fn new(folder: &Path) -> Result<Self, String> {
+        if !folder.join("pyvenv.cfg").exists() {
+            let make = ["-m", "venv", &text(folder)].map(String::from);
+            run("a virtual environment", Path::new("python3"), &make, Path::new("."), &[])?;
+        }
+        Ok(Self { folder: folder.into() })
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        let folder = if cfg!(windows) { "Scripts" } else { "bin" };
+        self.folder.join(folder).join(name)
+    }
+
+    fn pip(&self, title: &str, what: &[&str]) -> Result<(), String> {
+        let args = [&["-m", "pip", "install", "--quiet", "--disable-pip-version-check"], what].concat();
+        let args: Vec<String> = args.into_iter().map(String::from).collect();
+        run(title, &self.program("python"), &args, Path::new("."), &[])
+    }
+}
+
+/// Runs one program, its output passed through.
+fn run(title: &str, program: &Path, args: &[String], folder: &Path, env: &[(&str, &str)]) -> Result<(), String> {
+    println!("== {title}: {} {}", program.display(), args.join(" "));
+    let started = Instant::now();
+    let status = Command::new(program)
+        .args(args)
+        .current_dir(folder)
+        .envs(env.iter().copied())
+        // Modules of the source folder must not be found before the wheel's.
+        .env("PYTHONSAFEPATH", "1")
+        .env_remove("PYTHONPATH")
+        .status()
+        .map_err(|e| format!("{} can't be started: {e}", program.display()))?;
+    println!("   {title}: {:.0} s", started.elapsed().as_secs_f64());
+    if status.success() { Ok(()) } else { Err(format!("== failed: {title}")) }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
