@@ -119,14 +119,14 @@ pub fn owned(rows: Rows) -> Rows<'static> {
         Rows::Dense(x) => Rows::Dense(mereo::mat::DenseRows {
             cols: x.cols,
             data: x.data.into_owned().into(),
-            weights: x.weights.map(|w| w.into_owned().into()),
+            weights: x.weights.map(mereo::mat::Weights::into_owned),
         }),
         Rows::Sparse(x) => Rows::Sparse(mereo::mat::SparseRows {
             cols: x.cols,
             indptr: x.indptr.into_owned().into(),
             indices: x.indices.into_owned().into(),
             values: x.values.into_owned().into(),
-            weights: x.weights.map(|w| w.into_owned().into()),
+            weights: x.weights.map(mereo::mat::Weights::into_owned),
         }),
     }
 }

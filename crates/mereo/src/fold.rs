@@ -87,9 +87,9 @@ pub trait Method: Serialize + Sync {
     fn missing(&self) -> Option<Missing> {
         None
     }
-    /// Whether rows come with what each of their entries counts ([`Rows::weights`]).
-    fn weighted(&self) -> bool {
-        false
+    /// Whether rows come with what they or their entries count ([`Rows::weights`]), for a method that can weigh; `None` for one that can't.
+    fn weighted(&self) -> Option<bool> {
+        None
     }
     /// What to do about steps that lead nowhere, where the method takes steps of a length that it is told: "lower lr". A fit that
     /// diverges then ends with the model of its best pass, of which a copy is kept.
@@ -738,15 +738,15 @@ fn accept_all<M: Method>(method: &M, source: &dyn Source) -> Result<()> {
 /// Refuses rows with what is no number, and those that the method can't use. `first` is the number of the first row.
 fn accept<M: Method>(method: &M, x: &Rows, first: u64) -> Result<()> {
     match (method.weighted(), x.weights().is_some()) {
-        (true, false) => {
+        (Some(true), false) => {
             return Err(Error::parameter("`weights` is set, but the rows come without weights; give them (source::Weighted)"));
         }
-        (false, true) if method.missing().is_some() => {
+        (Some(false), true) => {
             return Err(Error::parameter("the rows come with weights; set `weights` to use them"));
         }
-        (false, true) => {
+        (None, true) => {
             return Err(Error::parameter(format!(
-                "{} knows no weights of entries; give it rows without, or use nmf",
+                "{} knows no weights of rows or entries; give it rows without, or use vq or nmf",
                 method.name()
             )));
         }

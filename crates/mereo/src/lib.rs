@@ -29,6 +29,7 @@ pub mod error;
 pub mod export;
 pub mod fold;
 pub mod formats;
+mod given;
 pub mod linalg;
 pub mod mat;
 pub mod measure;
@@ -59,7 +60,7 @@ pub use pca::{Pca, PcaModel, PcaSolver};
 pub use prepare::{Pipeline, Recipe};
 pub use sae::{Sae, SaeArchitecture, SaeAux, SaeBias, SaeGate, SaeInit, SaeModel, SaeOptimizer};
 pub use schedule::Decay;
-pub use vq::{Vq, VqMetric, VqModel};
+pub use vq::{Vq, VqInit, VqMetric, VqModel};
 
 /// The example of the README, run with the others.
 #[cfg(doctest)]

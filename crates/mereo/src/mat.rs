@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// A dense matrix of f32, row after row.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -167,8 +168,8 @@ pub struct DenseRows<'a> {
     pub cols: usize,
     /// A whole number of rows.
     pub data: Cow<'a, [f32]>,
-    /// How much each number counts, at least 0; all the same if `None`.
-    pub weights: Option<Cow<'a, [f32]>>,
+    /// How much rows, or their numbers, count; all the same if `None`.
+    pub weights: Option<Weights<'a>>,
 }
 
 /// Sparse rows: `indptr` counts from the start of the matrix that they were cut from.
@@ -182,8 +183,46 @@ pub struct SparseRows<'a> {
     pub indices: Cow<'a, [u32]>,
     /// The value of each entry of these rows.
     pub values: Cow<'a, [f32]>,
-    /// How much each entry of these rows counts, at least 0, where one that is not stored counts 1; all the same if `None`.
-    pub weights: Option<Cow<'a, [f32]>>,
+    /// How much rows, or their entries, count; all the same if `None`.
+    pub weights: Option<Weights<'a>>,
+}
+
+/// How much rows, or their numbers, count: finite numbers of at least 0.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Weights<'a> {
+    /// A number for each row.
+    Rows(Cow<'a, [f32]>),
+    /// A number for each of [`Rows::values`]; an entry of sparse rows that is not stored counts 1.
+    Entries(Cow<'a, [f32]>),
+}
+
+impl Weights<'_> {
+    /// Those of rows.
+    pub fn rows(&self) -> Option<&[f32]> {
+        if let Self::Rows(w) = self { Some(w) } else { None }
+    }
+
+    /// Those of entries.
+    pub fn entries(&self) -> Option<&[f32]> {
+        if let Self::Entries(w) = self { Some(w) } else { None }
+    }
+
+    /// The same, borrowed from nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Weights<'static> {
+        match self {
+            Self::Rows(w) => Weights::Rows(w.into_owned().into()),
+            Self::Entries(w) => Weights::Entries(w.into_owned().into()),
+        }
+    }
+
+    /// Those of some rows in a run, whose values are in a run too.
+    fn cut(&self, rows: Range<usize>, values: Range<usize>) -> Weights<'_> {
+        match self {
+            Self::Rows(w) => Weights::Rows(Cow::Borrowed(&w[rows])),
+            Self::Entries(w) => Weights::Entries(Cow::Borrowed(&w[values])),
+        }
+    }
 }
 
 impl DenseRows<'_> {
@@ -214,7 +253,7 @@ impl SparseRows<'_> {
         SparseRows { cols: self.cols, indptr, indices, values: values.into(), weights: None }
     }
     /// Where the entries of row `i` are.
-    pub fn span(&self, i: usize) -> std::ops::Range<usize> {
+    pub fn span(&self, i: usize) -> Range<usize> {
         let base = self.indptr[0];
         (self.indptr[i] - base) as usize..(self.indptr[i + 1] - base) as usize
     }
@@ -248,7 +287,7 @@ impl<'a> Rows<'a> {
         match self {
             Self::Dense(x) => {
                 let span = from * x.cols..to * x.cols;
-                let weights = x.weights.as_ref().map(|w| Cow::Borrowed(&w[span.clone()]));
+                let weights = x.weights.as_ref().map(|w| w.cut(from..to, span.clone()));
                 Rows::Dense(DenseRows { cols: x.cols, data: Cow::Borrowed(&x.data[span]), weights })
             }
             Self::Sparse(x) => {
@@ -259,7 +298,7 @@ impl<'a> Rows<'a> {
                     indptr: Cow::Borrowed(&x.indptr[from..=to]),
                     indices: Cow::Borrowed(&x.indices[span.clone()]),
                     values: Cow::Borrowed(&x.values[span.clone()]),
-                    weights: x.weights.as_ref().map(|w| Cow::Borrowed(&w[span])),
+                    weights: x.weights.as_ref().map(|w| w.cut(from..to, span)),
                 })
             }
         }
@@ -278,26 +317,29 @@ impl<'a> Rows<'a> {
     }
 
     /// Rows of several spans of `cols` columns in any order, copied: (span, row in it). Dense if none of the spans is sparse,
-    /// weighted if all of them are; an entry that one does not store is 0 and counts 1. `spare` is room for the numbers.
+    /// weighted if all of them are, in one way; an entry that one does not store is 0 and counts 1. `spare` is room for the numbers.
     #[must_use]
     pub fn gather(cols: usize, spans: &[&Rows], rows: &[(usize, usize)], mut spare: Vec<f32>) -> Rows<'static> {
         const RUN: usize = 16;
-        let weighted = !spans.is_empty() && spans.iter().all(|x| x.weights().is_some());
+        let of_rows = all(spans.iter().map(|x| x.row_weights()));
+        let of_entries = all(spans.iter().map(|x| x.entry_weights()));
+        let of_rows = of_rows.map(|w| Weights::Rows(rows.iter().map(|&(span, i)| w[span][i]).collect()));
         if spans.iter().all(|x| matches!(x, Rows::Dense(_))) {
-            let copied = |to: &mut Vec<f32>, of: &(dyn for<'r> Fn(&'r Rows) -> &'r [f32] + Sync)| {
+            let copied = |to: &mut Vec<f32>, of: &[&[f32]]| {
                 to.resize(rows.len() * cols, 0.0);
                 to.par_chunks_mut(RUN * cols.max(1)).zip(rows.par_chunks(RUN)).for_each(|(to, rows)| {
                     for (to, &(span, i)) in to.chunks_exact_mut(cols.max(1)).zip(rows) {
-                        to.copy_from_slice(&of(spans[span])[i * cols..(i + 1) * cols]);
+                        to.copy_from_slice(&of[span][i * cols..(i + 1) * cols]);
                     }
                 });
             };
-            copied(&mut spare, &|x| x.values());
-            let mut weights = Vec::new();
-            if weighted {
-                copied(&mut weights, &|x| x.weights().unwrap_or_default());
-            }
-            return Rows::Dense(DenseRows { cols, data: spare.into(), weights: weighted.then_some(weights.into()) });
+            copied(&mut spare, &spans.iter().map(|x| x.values()).collect::<Vec<_>>());
+            let of_entries = of_entries.map(|of| {
+                let mut weights = Vec::new();
+                copied(&mut weights, &of);
+                Weights::Entries(weights.into())
+            });
+            return Rows::Dense(DenseRows { cols, data: spare.into(), weights: of_rows.or(of_entries) });
         }
         spare.clear();
         let (mut indptr, mut indices, mut values, mut weights) = (vec![0], Vec::new(), spare, Vec::new());
@@ -313,8 +355,8 @@ impl<'a> Rows<'a> {
                 }
             };
             values.extend_from_slice(&spans[span].values()[entries.clone()]);
-            if weighted {
-                weights.extend_from_slice(&spans[span].weights().unwrap_or_default()[entries]);
+            if let Some(of) = &of_entries {
+                weights.extend_from_slice(&of[span][entries]);
             }
             indptr.push(indices.len() as u64);
         }
@@ -323,16 +365,16 @@ impl<'a> Rows<'a> {
             indptr: indptr.into(),
             indices: indices.into(),
             values: values.into(),
-            weights: weighted.then_some(weights.into()),
+            weights: of_rows.or(of_entries.map(|_| Weights::Entries(weights.into()))),
         })
     }
 
-    /// Spans of rows of `cols` columns under each other: dense if none of them is sparse, weighted if all of them are.
+    /// Spans of rows of `cols` columns under each other: dense if none of them is sparse, weighted if all of them are, in one way.
     #[must_use]
     pub fn stack(cols: usize, spans: &[Rows]) -> Rows<'static> {
-        let weights = || -> Option<Cow<'static, [f32]>> {
-            let all: Option<Vec<&[f32]>> = spans.iter().map(Rows::weights).collect();
-            all.filter(|all| !all.is_empty()).map(|all| all.concat().into())
+        let weights = || {
+            let rows = all(spans.iter().map(Rows::row_weights)).map(|w| Weights::Rows(w.concat().into()));
+            rows.or_else(|| all(spans.iter().map(Rows::entry_weights)).map(|w| Weights::Entries(w.concat().into())))
         };
         if spans.iter().all(|x| matches!(x, Rows::Dense(_))) {
             let data: Vec<&[f32]> = spans.iter().map(Rows::values).collect();
@@ -355,12 +397,22 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// How much each of [`Rows::values`] counts; all the same if `None`.
-    pub fn weights(&self) -> Option<&[f32]> {
+    /// How much rows, or their numbers, count; all the same if `None`.
+    pub fn weights(&self) -> Option<&Weights<'_>> {
         match self {
-            Self::Dense(x) => x.weights.as_deref(),
-            Self::Sparse(x) => x.weights.as_deref(),
+            Self::Dense(x) => x.weights.as_ref(),
+            Self::Sparse(x) => x.weights.as_ref(),
         }
+    }
+
+    /// How much each row counts, if that is said by row.
+    pub fn row_weights(&self) -> Option<&[f32]> {
+        self.weights().and_then(Weights::rows)
+    }
+
+    /// How much each of [`Rows::values`] counts, if that is said by entry.
+    pub fn entry_weights(&self) -> Option<&[f32]> {
+        self.weights().and_then(Weights::entries)
     }
 
     /// The rows as a sparse matrix of the numbers other than 0, copied.
@@ -409,6 +461,11 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// All of several, if there are any and none is missing.
+fn all<'w>(of: impl Iterator<Item = Option<&'w [f32]>>) -> Option<Vec<&'w [f32]>> {
+    of.collect::<Option<Vec<_>>>().filter(|all| !all.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -444,5 +501,35 @@ mod tests {
         // A slice counts its entries from where it was cut.
         assert_eq!(sparse.view().slice(1, 2).pick(&[0, 0]).to_mat().data, [6.0, 7.0, 0.0, 6.0, 7.0, 0.0]);
         assert_eq!(Rows::gather(3, &[], &[], Vec::new()).rows(), 0);
+    }
+
+    #[test]
+    fn weights_follow_their_rows() {
+        let m = Mat { rows: 3, cols: 2, data: vec![1.0, 0.0, 2.0, 3.0, 0.0, 0.0] };
+        let csr = m.view().to_csr();
+        for (mut x, from) in [(m.view(), 2), (csr.view(), 1)] {
+            let count = x.values().len();
+            let ways = [
+                Weights::Rows(vec![5.0, 6.0, 7.0].into()),
+                Weights::Entries((0..count).map(|v| v as f32).collect::<Vec<_>>().into()),
+            ];
+            for weights in ways {
+                match &mut x {
+                    Rows::Dense(x) => x.weights = Some(weights.clone()),
+                    Rows::Sparse(x) => x.weights = Some(weights.clone()),
+                }
+                let tail = x.slice(1, 3);
+                let picked = x.pick(&[2, 1]);
+                let both = Rows::stack(2, &[tail.slice(0, 1), picked.slice(0, 1)]);
+                for rows in [&tail, &both] {
+                    match &weights {
+                        Weights::Rows(_) => assert_eq!(rows.row_weights(), Some([6.0, 7.0].as_slice())),
+                        Weights::Entries(all) => assert_eq!(rows.entry_weights(), Some(&all[from..])),
+                    }
+                }
+                // Weights of some rows alone are none.
+                assert!(Rows::stack(2, &[tail, m.view()]).weights().is_none());
+            }
+        }
     }
 }

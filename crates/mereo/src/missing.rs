@@ -4,7 +4,7 @@
 //! say how much every other entry counts ([`Rows::weights`]). Whoever can use that asks for both at once, as [`Weighed`]: numbers that
 //! can be reckoned with, and what each counts, which is 0 for those that are unknown.
 
-use crate::mat::{DenseRows, Mat, Rows, SparseRows};
+use crate::mat::{DenseRows, Mat, Rows, SparseRows, Weights};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -33,24 +33,35 @@ pub struct Weighed<'a> {
 }
 
 impl Missing {
-    /// Rows and what their entries count.
+    /// Rows and what their entries count. Sparse rows with weights of their own become dense, unless their zeros are unknown: an entry that
+    /// is not stored counts as much as its row does.
     pub fn weigh<'a>(self, x: &'a Rows) -> Weighed<'a> {
         let known = |x: f32| match self {
             Self::None => true,
             Self::Nan => !x.is_nan(),
             Self::Zeros => !x.is_nan() && x != 0.0,
         };
-        let values = x.values();
-        let v: Cow<[f32]> = match (self, x.weights()) {
-            (Self::None, Some(v)) => v.into(),
-            (_, Some(v)) => v.iter().zip(values).map(|(&v, &x)| if known(x) { v } else { 0.0 }).collect(),
+        let filled = matches!(x, Rows::Sparse(_)) && self != Self::Zeros && x.row_weights().is_some();
+        let values: Cow<[f32]> = if filled { x.to_mat().data.into() } else { x.values().into() };
+        let each: Option<Cow<[f32]>> = x.weights().map(|w| match w {
+            Weights::Entries(v) => v.as_ref().into(),
+            Weights::Rows(w) => {
+                let width = |i| match x {
+                    Rows::Sparse(x) if !filled => x.span(i).len(),
+                    _ => x.cols(),
+                };
+                w.iter().enumerate().flat_map(|(i, &w)| std::iter::repeat_n(w, width(i))).collect()
+            }
+        });
+        let v: Cow<[f32]> = match (self, each) {
+            (Self::None, Some(v)) => v,
+            (_, Some(v)) => v.iter().zip(&*values).map(|(&v, &x)| if known(x) { v } else { 0.0 }).collect(),
             (_, None) => values.iter().map(|&x| f32::from(u8::from(known(x)))).collect(),
         };
         // A NaN would stay one, whatever it is multiplied by, and starts look at numbers alone.
         let clean: Cow<[f32]> = values.iter().zip(v.iter()).map(|(&x, &v)| if v > 0.0 { x } else { 0.0 }).collect();
         match x {
-            Rows::Dense(x) => Weighed { x: Rows::Dense(DenseRows { cols: x.cols, data: clean, weights: None }), v, rest: 0.0 },
-            Rows::Sparse(x) => Weighed {
+            Rows::Sparse(x) if !filled => Weighed {
                 x: Rows::Sparse(SparseRows {
                     cols: x.cols,
                     indptr: Cow::Borrowed(&x.indptr),
@@ -61,6 +72,7 @@ impl Missing {
                 v,
                 rest: if self == Self::Zeros { 0.0 } else { 1.0 },
             },
+            _ => Weighed { x: Rows::Dense(DenseRows { cols: x.cols(), data: clean, weights: None }), v, rest: 0.0 },
         }
     }
 }
@@ -76,7 +88,7 @@ impl Weighed<'_> {
     /// The rows, with what each of their stored numbers counts as their weights.
     pub fn rows(&self) -> Rows<'_> {
         let mut rows = self.x.slice(0, self.x.rows());
-        let weights = Some(Cow::Borrowed(self.v.as_ref()));
+        let weights = Some(Weights::Entries(Cow::Borrowed(self.v.as_ref())));
         match &mut rows {
             Rows::Dense(x) => x.weights = weights,
             Rows::Sparse(x) => x.weights = weights,
@@ -146,6 +158,22 @@ mod tests {
         let csr = Csr::new(2, 3, vec![0, 2, 4], vec![0, 1, 0, 2], vec![1.0, f32::NAN, 4.0, 2.0]).expect("csr");
         let x = csr.view();
         assert_eq!((Missing::Zeros.weigh(&x).total(), Missing::Nan.weigh(&x).total()), (3.0, 5.0));
+    }
+
+    #[test]
+    fn an_entry_counts_as_its_row_does() {
+        let csr = Csr::new(2, 3, vec![0, 1, 3], vec![1, 0, 2], vec![1.0, f32::NAN, 2.0]).expect("csr");
+        let mut x = csr.view();
+        if let Rows::Sparse(x) = &mut x {
+            x.weights = Some(Weights::Rows(vec![2.0, 5.0].into()));
+        }
+        let (full, v) = (x.to_mat(), [2.0, 2.0, 2.0, 0.0, 5.0, 5.0]);
+        assert_eq!(Missing::Nan.weigh(&x).full().1, v);
+        let dense =
+            Rows::Dense(DenseRows { cols: 3, data: full.data.into(), weights: Some(Weights::Rows(vec![2.0, 5.0].into())) });
+        assert_eq!(Missing::Nan.weigh(&dense).full().1, v);
+        assert_eq!(Missing::Zeros.weigh(&x).full().1, [0.0, 2.0, 0.0, 0.0, 0.0, 5.0]);
+        assert_eq!(Missing::Zeros.weigh(&dense).full().1, [0.0, 2.0, 0.0, 0.0, 0.0, 5.0]);
     }
 
     #[test]

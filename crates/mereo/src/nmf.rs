@@ -75,7 +75,6 @@ mod constraint;
 mod divergence;
 mod encode;
 mod exact;
-mod given;
 mod hals;
 mod init;
 mod model;
@@ -242,7 +241,7 @@ pub struct Nmf {
     /// Where the fit starts.
     pub init: NmfInit,
     /// First atoms (k×d) for [`NmfInit::Given`], or those that are `fixed`. Serialised as a fingerprint, read from rows of numbers.
-    #[serde(with = "given")]
+    #[serde(with = "crate::given")]
     pub given: Option<Mat>,
     /// So many first rows of `given` are atoms that stay as they are, whatever the start; the model has them first.
     pub fixed: usize,
@@ -280,7 +279,7 @@ pub struct Nmf {
     pub signed: bool,
     /// Which entries of the rows are unknown, and have no influence; of [`NmfSolver::Accelerated`], [`NmfSolver::Cd`] and [`NmfSolver::Mu`].
     pub missing: Missing,
-    /// Rows come with what each of their entries counts ([`Rows::weights`]): Σ v·(x − wh)², or a divergence weighted alike; of the same solvers.
+    /// Rows come with what they or their entries count ([`Rows::weights`]): Σ v·(x − wh)², or a divergence weighted alike; of the same solvers.
     pub weights: bool,
     /// Independent starts, of which the one with the lowest loss is kept.
     pub restarts: usize,
@@ -493,8 +492,8 @@ impl Method for Nmf {
         Some(self.missing)
     }
 
-    fn weighted(&self) -> bool {
-        self.weights
+    fn weighted(&self) -> Option<bool> {
+        Some(self.weights)
     }
 
     fn sample(&self, shape: Shape) -> usize {
@@ -507,6 +506,11 @@ impl Method for Nmf {
             source::check_nonnegative(x, first, why)?;
         }
         divergence::check_zeros(self.minimised(), self.missing, x, first)?;
+        if matches!(x, Rows::Sparse(_)) && x.row_weights().is_some() && self.missing != Missing::Zeros {
+            return Err(Error::data(
+                "sparse rows of NMF take weights of their stored entries, or of rows where zeros are unknown; set missing to zeros, or give dense rows",
+            ));
+        }
         let largest =
             x.values().par_chunks(1 << 16).map(|c| c.iter().fold(0f32, |m, &v| m.max(v.abs()))).reduce(|| 0.0, f32::max);
         if largest > LARGEST {

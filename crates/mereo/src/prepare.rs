@@ -41,7 +41,7 @@ mod step;
 
 use crate::error::{Error, Result};
 use crate::linalg::PANEL;
-use crate::mat::{DenseRows, Mat, Rows, SparseRows};
+use crate::mat::{DenseRows, Mat, Rows, SparseRows, Weights};
 use crate::source::{self, Source};
 use crate::store::Bag;
 use rayon::prelude::*;
@@ -244,7 +244,7 @@ impl Pipeline {
                 let mut data = x.data.to_vec();
                 let numbers = self.forward(&mut data);
                 let undo = Undo { rows: x.rows(), width, numbers };
-                let weights = x.weights.as_ref().map(|w| w.to_vec().into());
+                let weights = x.weights.clone().map(Weights::into_owned);
                 Ok((Rows::Dense(DenseRows { cols: self.cols, data: data.into(), weights }), undo))
             }
             Rows::Sparse(x) => {
@@ -297,7 +297,7 @@ impl Pipeline {
             indptr: indptr.into(),
             indices: x.indices.to_vec().into(),
             values: values.into(),
-            weights: x.weights.as_ref().map(|w| w.to_vec().into()),
+            weights: x.weights.clone().map(Weights::into_owned),
         };
         (Rows::Sparse(rows), undo)
     }

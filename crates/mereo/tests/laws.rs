@@ -4,13 +4,14 @@
 use mereo::ae::{Ae, AeActivation, AeModel, AeOptimizer};
 use mereo::comm::{Comm, Solo};
 use mereo::fold::{Checkpoint, Cpu, Engine, Fitted, Memo, Method, Options, Pass, Progress, Shape, Stop, fit, fit_on};
+use mereo::mat::{DenseRows, Weights};
 use mereo::nmf::{Nmf, NmfLoss, NmfModel, NmfSolver};
 use mereo::pca::{Pca, PcaModel, PcaSolver};
 use mereo::rng::rng;
 use mereo::sae::{Sae, SaeArchitecture, SaeModel};
 use mereo::source::{Memory, Source};
 use mereo::store::Bag;
-use mereo::vq::{Vq, VqModel};
+use mereo::vq::{Vq, VqInit, VqModel};
 use mereo::{Codes, Csr, Error, Mat, Model, Result, Rows};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,7 +27,22 @@ struct Case<M: Method> {
     /// Relative difference of losses and atoms allowed between runs that sum in another order.
     tol: f64,
     /// The reported loss, of a model on rows.
-    loss: fn(&dyn Model, &Mat) -> f64,
+    loss: fn(&dyn Model, &Rows) -> f64,
+    /// What each row counts, for a method that weighs them.
+    weights: Option<Vec<f32>>,
+}
+
+impl<M: Method> Case<M> {
+    /// The data.
+    fn rows(&self) -> Rows<'_> {
+        self.weighing(&self.data)
+    }
+
+    /// Rows that count as those of the data, from the first on.
+    fn weighing<'a>(&'a self, m: &'a Mat) -> Rows<'a> {
+        let weights = self.weights.as_ref().map(|w| Weights::Rows(w[..m.rows].into()));
+        Rows::Dense(DenseRows { cols: m.cols, data: m.data.as_slice().into(), weights })
+    }
 }
 
 fn run<M: Method>(method: &M, source: &dyn Source) -> Fitted<M::Model> {
@@ -43,17 +59,18 @@ fn last<T>(f: &Fitted<T>) -> f64 {
     f.curve.last().expect("a pass").loss
 }
 
-/// Mean squared error per entry of what the model makes of the rows.
-fn reconstruction_loss(model: &dyn Model, x: &Mat) -> f64 {
-    let z = model.encode(&x.view()).expect("encode");
-    let back = model.decode(&z).expect("decode");
-    let sum: f64 = x.data.iter().zip(&back.data).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    sum / x.data.len() as f64
+/// Mean squared error per entry of what the model makes of the rows, each as often as it counts.
+fn reconstruction_loss(model: &dyn Model, x: &Rows) -> f64 {
+    let back = model.decode(&model.encode(x).expect("encode")).expect("decode");
+    let weight = |i: usize| x.row_weights().map_or(1.0, |w| f64::from(w[i]));
+    let errors = x.values().iter().zip(&back.data).map(|(a, b)| f64::from(a - b).powi(2));
+    let sum: f64 = errors.enumerate().map(|(at, e)| weight(at / x.cols()) * e).sum();
+    sum / (x.cols() as f64 * (0..x.rows()).map(weight).sum::<f64>())
 }
 
 /// Fraction of the rows' variance that the model leaves unexplained.
-fn fvu(model: &dyn Model, x: &Mat) -> f64 {
-    mereo::measure::errors(model, &Memory::new(x.view())).expect("errors").fvu
+fn fvu(model: &dyn Model, x: &Rows) -> f64 {
+    mereo::measure::errors(model, &Memory::new(x.slice(0, x.rows()))).expect("errors").fvu
 }
 
 /// |cosine| of the worst matched planted atom with its nearest learned one.
@@ -75,14 +92,14 @@ fn same_fit<M: Method>(case: &Case<M>, a: &Fitted<M::Model>, b: &Fitted<M::Model
 // ---- the laws ----
 
 fn block_sizes_agree<M: Method>(case: &Case<M>) {
-    let whole = run(&case.method, &Memory::new(case.data.view()));
+    let whole = run(&case.method, &Memory::new(case.rows()));
     for step in [1, 7, 64, case.data.rows - 1] {
-        same_fit(case, &whole, &run(&case.method, &Memory::cut(case.data.view(), step)));
+        same_fit(case, &whole, &run(&case.method, &Memory::cut(case.rows(), step)));
     }
 }
 
 fn worker_counts_agree<M: Method>(case: &Case<M>) {
-    let source = Memory::cut(case.data.view(), 32);
+    let source = Memory::cut(case.rows(), 32);
     let alone = run(&case.method, &source);
     for size in [2, 3] {
         for worker in workers(size, |comm| fit_on(&case.method, &source, &Cpu, comm, Options::default())) {
@@ -136,7 +153,7 @@ fn rows_are_counted_once<M: Method>(case: &Case<M>) {
     let batch = case.method.plan().batch.unwrap_or(all).min(all);
     for (step, streams) in [(17, false), (17, true), (111, true), (all, false)] {
         let (rows, shown) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let source = Reading { rows: Memory::cut(case.data.view(), step), reads: AtomicUsize::new(0), streams };
+        let source = Reading { rows: Memory::cut(case.rows(), step), reads: AtomicUsize::new(0), streams };
         let counting = Counting(&rows, &shown);
         fit_on(&case.method, &source, &counting, &Solo, Options::default()).expect("fit");
         let (rows, shown) = (rows.into_inner(), shown.into_inner().expect("lock"));
@@ -149,7 +166,7 @@ fn rows_are_counted_once<M: Method>(case: &Case<M>) {
         let passes = shown.len() / all.div_ceil(batch);
         assert_eq!(source.reads.into_inner(), (1 + passes) * source.rows.blocks(), "blocks read");
     }
-    let source = Memory::cut(case.data.view(), 17);
+    let source = Memory::cut(case.rows(), 17);
     // Workers that read each other's blocks are found out.
     for worker in workers(2, |comm| fit_on(&case.method, &source, &Cpu, &Greedy(comm), Options::default())) {
         let said = worker.err().expect("rows counted twice").to_string();
@@ -182,7 +199,7 @@ fn windows_agree<M: Method>(case: &Case<M>) {
     let mut first: Option<(Fitted<M::Model>, Vec<usize>)> = None;
     for (step, streams) in [(all, false), (17, false), (all, true), (17, true), (batch, true)] {
         let (rows, shown) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let source = Reading { rows: Memory::cut(case.data.view(), step), reads: AtomicUsize::new(0), streams };
+        let source = Reading { rows: Memory::cut(case.rows(), step), reads: AtomicUsize::new(0), streams };
         let options = Options { memory, ..Options::default() };
         let f = fit_on(&case.method, &source, &Counting(&rows, &shown), &Solo, options).expect("fit");
         let shown = shown.into_inner().expect("lock");
@@ -197,7 +214,7 @@ fn windows_agree<M: Method>(case: &Case<M>) {
     let (whole, counts) = first.expect("fits");
     let passes: Vec<&[usize]> = counts.chunks(all.div_ceil(batch)).collect();
     assert!(all % (2 * batch) == 0 || passes.iter().any(|p| *p != passes[0]), "windows come in one order only");
-    let source = Memory::cut(case.data.view(), 17);
+    let source = Memory::cut(case.rows(), 17);
     for worker in workers(2, |comm| fit_on(&case.method, &source, &Cpu, comm, Options { memory, ..Options::default() })) {
         same_fit(case, &whole, &worker.expect("worker"));
     }
@@ -218,7 +235,7 @@ fn rows_are_shuffled<M: Method>(case: &Case<M>) {
         }
     }
     let seen = Mutex::new(Vec::new());
-    let source = Memory::cut(case.data.view(), 31);
+    let source = Memory::cut(case.rows(), 31);
     let f = fit_on(&case.method, &source, &Watching(&seen), &Solo, Options::default()).expect("fit");
     let seen = seen.into_inner().expect("lock");
     let passes: Vec<Vec<u32>> = seen.chunks(seen.len() / f.curve.len()).map(<[_]>::concat).collect();
@@ -239,7 +256,7 @@ fn rows_are_shuffled<M: Method>(case: &Case<M>) {
 /// `tol`: relative difference of what is said of them and what the model makes of them.
 fn held_out_rows_say_when_to_stop<M: Method>(case: &Case<M>, tol: f64) {
     let early = case.method.early().expect("early");
-    let f = run(&case.method, &Memory::new(case.data.view()));
+    let f = run(&case.method, &Memory::new(case.rows()));
     let held: Vec<f64> = f.curve.iter().map(|p| p.held.expect("held")).collect();
     let best = held.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!((held[f.kept - 1], f.starts[0]), (best, best));
@@ -249,21 +266,20 @@ fn held_out_rows_say_when_to_stop<M: Method>(case: &Case<M>, tol: f64) {
     let n = case.data.rows;
     let apart = ((early.share * n as f64).round() as usize).clamp(1, n - 1);
     let rows = rng(case.method.seed(), mereo::fold::stream::EARLY, 0).choose(n, apart);
-    let is = (case.loss)(&f.model, &case.data.view().pick(&rows).to_mat());
+    let is = (case.loss)(&f.model, &case.rows().pick(&rows));
     assert!((is - best).abs() <= tol * best, "held out {best}, of the model {is}");
     let (seen, shown) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let f =
-        fit_on(&case.method, &Memory::new(case.data.view()), &Counting(&seen, &shown), &Solo, Options::default()).expect("fit");
+    let f = fit_on(&case.method, &Memory::new(case.rows()), &Counting(&seen, &shown), &Solo, Options::default()).expect("fit");
     assert_eq!(shown.into_inner().expect("lock").iter().sum::<usize>(), (n - apart) * f.curve.len());
 }
 
 /// Steps that are too long end the fit with the last good model, and the message names the remedy.
 fn a_fit_that_diverges_ends_with_its_last_good_model<M: Method>(case: &Case<M>) {
-    let source = Memory::cut(case.data.view(), 32);
+    let source = Memory::cut(case.rows(), 32);
     let f = run(&case.method, &source);
     assert_eq!((f.stop, f.kept), (Stop::Diverged, f.curve.len()));
     let mean = case.data.data.iter().map(|v| f64::from(v * v)).sum::<f64>() / case.data.data.len() as f64;
-    assert!(reconstruction_loss(&f.model, &case.data) < 10.0 * mean, "that model is no good");
+    assert!(reconstruction_loss(&f.model, &case.rows()) < 10.0 * mean, "that model is no good");
     assert!(case.method.remedy().is_some_and(|r| r.contains("lr")));
     let folder = tempfile::tempdir().expect("tempdir");
     let options = |resume| Options {
@@ -323,7 +339,7 @@ fn a_failing_worker_stops_all<M: Method>(case: &Case<M>) {
         assert_eq!(said.iter().filter(|s| s.contains("the disk is gone")).count(), 1, "{said:?}");
         assert_eq!(said.iter().filter(|s| s.contains("another worker failed")).count(), 2, "{said:?}");
     };
-    let rows = Memory::cut(case.data.view(), 16);
+    let rows = Memory::cut(case.rows(), 16);
     // In a pass: block 4 is the second one of worker 1.
     let broken = AtomicBool::new(false);
     let source = Failing { rows: rows.clone(), bad: 4, broken: &broken };
@@ -340,7 +356,7 @@ fn a_failing_worker_stops_all<M: Method>(case: &Case<M>) {
 fn same_seed_same_bytes_on_any_threads<M: Method>(case: &Case<M>) {
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
-        pool.install(|| bytes(&run(&case.method, &Memory::new(case.data.view())).model))
+        pool.install(|| bytes(&run(&case.method, &Memory::new(case.rows())).model))
     };
     let one = on(1);
     assert!(one == on(1), "two runs differ");
@@ -348,21 +364,21 @@ fn same_seed_same_bytes_on_any_threads<M: Method>(case: &Case<M>) {
 }
 
 fn saved_and_loaded_encodes_the_same<M: Method>(case: &Case<M>) {
-    let model = run(&case.method, &Memory::new(case.data.view())).model;
+    let model = run(&case.method, &Memory::new(case.rows())).model;
     let folder = tempfile::tempdir().expect("tempdir");
     let path = folder.path().join("m.mereo");
     let mut bag = Bag::default();
     model.save(&mut bag);
     bag.write(&path).expect("write");
     let back = (case.load)(&Bag::read(&path).expect("read")).expect("load");
-    let (z, again) = (model.encode(&case.data.view()).expect("z"), back.encode(&case.data.view()).expect("z"));
+    let (z, again) = (model.encode(&case.rows()).expect("z"), back.encode(&case.rows()).expect("z"));
     assert_eq!(z, again);
     assert_eq!(model.decode(&z).expect("x"), back.decode(&again).expect("x"));
     assert_eq!(bytes(&model), bytes(&back));
 }
 
 fn loss_falls<M: Method>(case: &Case<M>) {
-    let f = run(&case.method, &Memory::new(case.data.view()));
+    let f = run(&case.method, &Memory::new(case.rows()));
     assert!(f.curve.len() > 1, "one pass can't rise");
     // Sums of f32 products are good to about 1e-7 of the data's own mean square.
     let rounding = 1e-6 * case.data.data.iter().map(|v| f64::from(v * v)).sum::<f64>() / case.data.data.len() as f64;
@@ -373,8 +389,8 @@ fn loss_falls<M: Method>(case: &Case<M>) {
 
 /// `slack`: by how much a fresh encoding of the rows may beat the last pass. It is never worse.
 fn reported_loss_is_the_models<M: Method>(case: &Case<M>, slack: f64) {
-    let f = run(&case.method, &Memory::new(case.data.view()));
-    let (said, is) = (last(&f), (case.loss)(&f.model, &case.data));
+    let f = run(&case.method, &Memory::new(case.rows()));
+    let (said, is) = (last(&f), (case.loss)(&f.model, &case.rows()));
     assert!(is <= said * (1.0 + 1e-4) + 1e-9 && is >= said * (1.0 - slack) - 1e-9, "reported {said}, measured {is}");
 }
 
@@ -382,14 +398,11 @@ fn reported_loss_is_the_models<M: Method>(case: &Case<M>, slack: f64) {
 fn permuted_rows_agree<M: Method>(case: &Case<M>, tol: f64) {
     let mut order: Vec<usize> = (0..case.data.rows).collect();
     rng(5, 0, 0).shuffle(&mut order);
-    let mut moved = Mat::zeros(case.data.rows, case.data.cols);
-    for (to, &from) in order.iter().enumerate() {
-        moved.row_mut(to).copy_from_slice(case.data.row(from));
-    }
-    let (a, b) = (run(&case.method, &Memory::new(case.data.view())), run(&case.method, &Memory::new(moved.view())));
+    let moved = case.rows().pick(&order);
+    let (a, b) = (run(&case.method, &Memory::new(case.rows())), run(&case.method, &Memory::new(moved.clone())));
     assert!((last(&a) - last(&b)).abs() <= tol * last(&a), "losses {} and {}", last(&a), last(&b));
-    let z = a.model.encode(&case.data.view()).expect("z").to_mat();
-    let y = a.model.encode(&moved.view()).expect("z").to_mat();
+    let z = a.model.encode(&case.rows()).expect("z").to_mat();
+    let y = a.model.encode(&moved).expect("z").to_mat();
     for (to, &from) in order.iter().enumerate() {
         let off = y.row(to).iter().zip(z.row(from)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(off <= 1e-5, "the code of row {from} depends on its neighbours, by {off}");
@@ -398,7 +411,7 @@ fn permuted_rows_agree<M: Method>(case: &Case<M>, tol: f64) {
 
 fn memo_dropped_same_answer<M: Method>(case: &Case<M>, tol: f64) {
     assert!(matches!(case.method.memo(), Memo::Cache(_)), "nothing to drop");
-    let source = Memory::new(case.data.view());
+    let source = Memory::new(case.rows());
     let with = run(&case.method, &source);
     let without = fit(&case.method, &source, Options { memory: Some(0), ..Options::default() }).expect("fit");
     assert!((last(&with) - last(&without)).abs() <= tol * last(&with), "losses {} and {}", last(&with), last(&without));
@@ -406,13 +419,13 @@ fn memo_dropped_same_answer<M: Method>(case: &Case<M>, tol: f64) {
 
 fn memo_needed_is_said<M: Method>(case: &Case<M>) {
     assert!(matches!(case.method.memo(), Memo::Kept(_)));
-    let short = fit(&case.method, &Memory::new(case.data.view()), Options { memory: Some(0), ..Options::default() });
+    let short = fit(&case.method, &Memory::new(case.rows()), Options { memory: Some(0), ..Options::default() });
     let said = short.err().expect("no room").to_string();
     assert!(said.contains("memory") && said.contains("solver"), "{said}");
 }
 
 fn planted_truth_is_found<M: Method>(case: &Case<M>, cosine: f64) {
-    let f = run(&case.method, &Memory::new(case.data.view()));
+    let f = run(&case.method, &Memory::new(case.rows()));
     let found = worst_match(&case.truth, f.model.atoms());
     assert!(found > cosine, "the worst planted atom is matched to cosine {found}");
 }
@@ -433,7 +446,7 @@ impl<M: Method> Engine<M> for Cancelling<'_> {
 }
 
 fn resumed_run_ends_the_same<M: Method>(case: &Case<M>) {
-    let source = Memory::cut(case.data.view(), 50);
+    let source = Memory::cut(case.rows(), 50);
     let whole = run(&case.method, &source);
     for interrupt in [1, 3] {
         let folder = tempfile::tempdir().expect("tempdir");
@@ -466,7 +479,7 @@ fn cancelled_fit_gives_the_model_so_far<M: Method>(case: &Case<M>) {
         cancel.store(true, Ordering::Relaxed);
         ControlFlow::Continue(())
     };
-    let source = Memory::cut(case.data.view(), 20);
+    let source = Memory::cut(case.rows(), 20);
     let options = Options { watch: Some(&mut stop), cancel: Some(&cancel), ..Options::default() };
     let f = fit(&case.method, &source, options).expect("fit");
     let one_is_all = run(&case.method, &source).curve.len() == 1;
@@ -483,7 +496,7 @@ fn cancelled_fit_gives_the_model_so_far<M: Method>(case: &Case<M>) {
     // Rows that are held out have the last word on which pass is kept.
     let may = case.method.plan().shuffle.is_some() && case.method.early().is_none();
     assert_eq!(learned_on, may, "whether the model is of half a pass more");
-    assert!(reconstruction_loss(&f.model, &case.data).is_finite());
+    assert!(reconstruction_loss(&f.model, &case.rows()).is_finite());
 }
 
 fn a_checkpoint_of_another_fit_is_refused<M: Method>(case: &Case<M>) {
@@ -493,18 +506,18 @@ fn a_checkpoint_of_another_fit_is_refused<M: Method>(case: &Case<M>) {
         let checkpoint = Some(Checkpoint { path: path.clone(), every: Duration::ZERO, resume: true });
         fit(&case.method, &Memory::new(rows), Options { checkpoint, ..Options::default() })
     };
-    fit(case.data.view()).expect("fit");
-    let said = fit(case.data.view().slice(0, case.data.rows - 1)).err().expect("refused").to_string();
+    fit(case.rows()).expect("fit");
+    let said = fit(case.rows().slice(0, case.data.rows - 1)).err().expect("refused").to_string();
     assert!(said.contains("another shape"), "{said}");
     let whole = std::fs::read(&path).expect("checkpoint");
     std::fs::write(&path, &whole[..whole.len() / 2]).expect("cut");
-    let said = fit(case.data.view()).err().expect("refused").to_string();
+    let said = fit(case.rows()).err().expect("refused").to_string();
     assert!(said.contains("cut short"), "{said}");
 }
 
 fn bad_input_names_the_fix<M: Method>(case: &Case<M>) {
     let refused = |m: &Mat, step: usize| {
-        fit(&case.method, &Memory::cut(m.view(), step), Options::default()).err().expect("refused").to_string()
+        fit(&case.method, &Memory::cut(case.weighing(m), step), Options::default()).err().expect("refused").to_string()
     };
     for (bad, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
         let mut m = case.data.clone();
@@ -516,7 +529,7 @@ fn bad_input_names_the_fix<M: Method>(case: &Case<M>) {
     }
     assert!(refused(&Mat::zeros(0, 5), 1).contains("0 rows"));
     assert!(refused(&Mat::zeros(0, 0), 1).contains("0 rows"));
-    let model = run(&case.method, &Memory::new(case.data.view())).model;
+    let model = run(&case.method, &Memory::new(case.rows())).model;
     let wrong = Mat::zeros(2, case.data.cols + 1);
     let said = model.encode(&wrong.view()).expect_err("width").to_string();
     assert!(said.contains(&wrong.cols.to_string()) && said.contains(&case.data.cols.to_string()), "{said}");
@@ -530,7 +543,7 @@ fn bad_k_names_the_fix<M: Method>(case: &Case<M>, with: fn(usize) -> M, cases: &
     for (k, words) in cases {
         let said = with(*k).check(shape).expect_err("refused").to_string();
         assert!(words.iter().all(|w| said.contains(w)), "k = {k}: {said}");
-        assert!(fit(&with(*k), &Memory::new(case.data.view()), Options::default()).is_err());
+        assert!(fit(&with(*k), &Memory::new(case.rows()), Options::default()).is_err());
     }
 }
 
@@ -684,6 +697,7 @@ fn pca(solver: PcaSolver) -> Case<Pca> {
         truth,
         tol: 1e-5,
         loss: reconstruction_loss,
+        weights: None,
     }
 }
 
@@ -742,6 +756,7 @@ fn vq() -> Case<Vq> {
         truth,
         tol: 1e-5,
         loss: reconstruction_loss,
+        weights: None,
     }
 }
 
@@ -769,10 +784,86 @@ laws!(
     ]
 );
 
+/// Rows that count from 0 to 2.5 times.
+fn vq_weighted() -> Case<Vq> {
+    let case = vq();
+    let weights = (0..case.data.rows).map(|i| (i % 6) as f32 * 0.5).collect();
+    Case { method: Vq { weights: true, ..case.method }, weights: Some(weights), ..case }
+}
+
+laws!(
+    vq_weighted_laws,
+    vq_weighted(),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        rows_are_counted_once,
+        a_failing_worker_stops_all,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(1e-4),
+        permuted_rows_agree(1e-5),
+        memo_dropped_same_answer(1e-6),
+        planted_truth_is_found(0.999),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+        bad_input_names_the_fix,
+    ]
+);
+
+/// Weights, and a start near the planted centres.
+fn vq_given() -> Case<Vq> {
+    let case = vq_weighted();
+    let given = Mat { data: case.truth.data.iter().map(|v| v + 1.0).collect(), ..case.truth };
+    Case { method: Vq { init: VqInit::Given, given: Some(given), ..case.method }, ..case }
+}
+
+laws!(
+    vq_given_laws,
+    vq_given(),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        same_seed_same_bytes_on_any_threads,
+        saved_and_loaded_encodes_the_same,
+        loss_falls,
+        reported_loss_is_the_models(1e-4),
+        permuted_rows_agree(1e-5),
+        memo_dropped_same_answer(1e-6),
+        planted_truth_is_found(0.999),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+        a_checkpoint_of_another_fit_is_refused,
+    ]
+);
+
+fn vq_random() -> Case<Vq> {
+    let case = vq();
+    Case { method: Vq { init: VqInit::Random, n_init: 8, sample: Some(100), ..case.method }, ..case }
+}
+
+laws!(
+    vq_random_laws,
+    vq_random(),
+    [
+        block_sizes_agree,
+        worker_counts_agree,
+        same_seed_same_bytes_on_any_threads,
+        loss_falls,
+        reported_loss_is_the_models(1e-4),
+        permuted_rows_agree(1e-5),
+        planted_truth_is_found(0.999),
+        resumed_run_ends_the_same,
+        cancelled_fit_gives_the_model_so_far,
+    ]
+);
+
 fn nmf(loss: NmfLoss, solver: NmfSolver) -> Case<Nmf> {
     let (data, truth) = blocks(200, 5, 8, 0.3);
     let method = Nmf { k: 5, loss, solver, max_passes: 200, seed: 3, ..Nmf::default() };
-    Case { method, load: NmfModel::load, data, truth, tol: 1e-3, loss: reconstruction_loss }
+    Case { method, load: NmfModel::load, data, truth, tol: 1e-3, loss: reconstruction_loss, weights: None }
 }
 
 laws!(
@@ -1128,7 +1219,7 @@ fn ae(k: usize, set: impl Fn(&mut Ae)) -> Case<Ae> {
     let truth = Mat { rows: 1, cols: 24, data: truth.row(0).to_vec() };
     let mut method = Ae { k, batch: 32, max_passes: 12, seed: 1, ..Ae::default() };
     set(&mut method);
-    Case { method, load: AeModel::load, data, truth, tol: 1e-3, loss: reconstruction_loss }
+    Case { method, load: AeModel::load, data, truth, tol: 1e-3, loss: reconstruction_loss, weights: None }
 }
 
 laws!(
@@ -1233,7 +1324,7 @@ fn sae(set: impl Fn(&mut Sae)) -> Case<Sae> {
     let planted = mereo::synth::dictionary(245, 12, 20, 2, 4).expect("planted");
     let mut method = Sae { latents: Some(32), k: 3, batch: 32, max_passes: 8, seed: 1, ..Sae::default() };
     set(&mut method);
-    Case { method, load: SaeModel::load, data: planted.data, truth: planted.atoms, tol: 1e-3, loss: fvu }
+    Case { method, load: SaeModel::load, data: planted.data, truth: planted.atoms, tol: 1e-3, loss: fvu, weights: None }
 }
 
 const SAE_K: &[(usize, &[&str])] = &[(0, &["k = 0", "at least 1"]), (97, &["k = 97", "96 latents", "lower k"])];
@@ -1397,7 +1488,7 @@ laws!(
 fn sae_planted() -> Case<Sae> {
     let planted = mereo::synth::dictionary(6000, 32, 12, 2, 4).expect("planted");
     let method = Sae { latents: Some(48), k: 2, batch: 200, max_passes: 30, lr: Some(3e-3), seed: 1, ..Sae::default() };
-    Case { method, load: SaeModel::load, data: planted.data, truth: planted.atoms, tol: 1e-3, loss: fvu }
+    Case { method, load: SaeModel::load, data: planted.data, truth: planted.atoms, tol: 1e-3, loss: fvu, weights: None }
 }
 
 // Not that permuted rows agree: which of many optima descent ends in depends on their order.

@@ -55,6 +55,9 @@ fn weights_come_from_a_file() {
     // One column weighs rows.
     p.npy("rows.npy", 60, 1, |i, _| (i % 2) as f32);
     p.ok("fit nmf x.npy -k 3 --weights rows.npy -o rows.mereo");
+    let vq = p.json("fit vq x.npy -k 3 --weights rows.npy -o vq.mereo");
+    assert_eq!(vq["params"]["weights"], true);
+    assert!(p.fails(1, "fit vq x.npy -k 3 --weights v.npy -o bad.mereo").contains("one column"));
     p.npy("short.npy", 59, 12, |_, _| 1.0);
     let said = p.fails(2, "fit nmf x.npy -k 3 --weights short.npy -o bad.mereo");
     assert!(said.contains("59 rows of 12 columns, the data 60 of 12"), "{said}");
@@ -62,4 +65,18 @@ fn weights_come_from_a_file() {
     let said = p.fails(1, "fit nmf x.npy -k 3 --weights minus.npy -o bad.mereo");
     assert!(said.contains("the weight in row 0, column 0 is -1"), "{said}");
     assert!(!p.path("bad.mereo").exists());
+}
+
+#[test]
+fn codewords_start_where_a_file_says() {
+    let p = Place::new();
+    p.npy("x.npy", 60, 12, entry);
+    p.npy("start.npy", 3, 12, |i, j| entry(7 * i, j));
+    let fitted = p.json("fit vq x.npy -k 3 --init given --given start.npy --n-init 4 --test 0 -o given.mereo");
+    assert_eq!(fitted["starts"].as_array().expect("starts").len(), 1);
+    assert!(fitted["params"]["given"].as_str().expect("a fingerprint").starts_with("3x12:"));
+    assert!(p.fails(2, "fit vq x.npy -k 4 --init given --given start.npy -o bad.mereo").contains("give 4 centres"));
+    assert!(p.fails(2, "fit vq x.npy -k 3 --given start.npy -o bad.mereo").contains("set init to given"));
+    assert!(p.fails(2, "fit vq x.npy -k 3 --init given -o bad.mereo").contains("--given"));
+    p.ok("fit vq x.npy -k 3 --init random -o random.mereo");
 }

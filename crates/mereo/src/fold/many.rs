@@ -273,8 +273,8 @@ impl<M: Method> Method for Many<'_, M> {
         self.methods.first().and_then(M::missing)
     }
 
-    fn weighted(&self) -> bool {
-        self.methods.first().is_some_and(M::weighted)
+    fn weighted(&self) -> Option<bool> {
+        self.methods.first().and_then(M::weighted)
     }
 
     fn accept(&self, x: &Rows, first: u64) -> Result<()> {

@@ -8,7 +8,7 @@ use super::multiplicative::{Divergence, Factors, TINY};
 use super::{Nmf, NmfLoss, NmfSolver, NmfState, NmfStats, column_sums, init, product};
 use crate::error::{Error, Result};
 use crate::fold::Progress;
-use crate::mat::{DenseRows, Rows};
+use crate::mat::{DenseRows, Rows, Weights};
 use crate::missing::Missing;
 use rayon::prelude::*;
 
@@ -69,7 +69,7 @@ pub(super) fn observe(how: &Nmf, state: &NmfState, x: &Rows, first: u64, w: &mut
         });
         let x = match (&filled, &known) {
             (Some((x, v)), _) => {
-                let weights = v.as_ref().map(|v| v.as_slice().into());
+                let weights = v.as_ref().map(|v| Weights::Entries(v.as_slice().into()));
                 Rows::Dense(DenseRows { cols: x.cols, data: x.data.as_slice().into(), weights })
             }
             (None, Some(known)) => known.rows(),

@@ -11,7 +11,7 @@
 
 use super::product::{self, DEPTH, Packed, Strip, TILE};
 use super::{NmfLoss, NmfState};
-use crate::mat::{DenseRows, Rows, SparseRows};
+use crate::mat::{DenseRows, Rows, SparseRows, Weights};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -241,7 +241,7 @@ impl<'a> Factors<'a> {
         let mut powers = if self.kind.even() { Vec::new() } else { vec![0f32; rows * d] };
         let sums = above.chunks_mut(rows * k).zip(below.chunks_mut(rows * k));
         for (i, (((above, below), w), x_some)) in sums.zip(w.chunks(rows * k)).zip(x.data.chunks(rows * d)).enumerate() {
-            let v = x.weights.as_ref().map(|v| &v[i * rows * d..][..x_some.len()]);
+            let v = x.weights.as_ref().and_then(Weights::entries).map(|v| &v[i * rows * d..][..x_some.len()]);
             let x = x_some;
             let q = &mut q[..x.len()];
             product::rows_times(q, &Rows::dense(k, w), &self.atoms);
@@ -259,7 +259,7 @@ impl<'a> Factors<'a> {
         let k = self.turned.cols;
         let q = (0..x.rows()).flat_map(|i| self.ratios(x, i, &w[i * k..(i + 1) * k]).map(|(q, _)| q)).collect();
         product::rows_times(above, &Rows::Sparse(x.with(q)), &self.turned);
-        if let (Some(rest), Some(v)) = (self.kind.rest, &x.weights) {
+        if let (Some(rest), Some(v)) = (self.kind.rest, x.weights.as_ref().and_then(Weights::entries)) {
             let mut more = vec![0f32; below.len()];
             product::rows_times(&mut more, &Rows::Sparse(x.with(v.iter().map(|v| v - rest).collect())), &self.turned);
             below.iter_mut().zip(more).for_each(|(b, more)| *b = (rest * *b + more).max(0.0));
@@ -270,7 +270,7 @@ impl<'a> Factors<'a> {
     fn ratios<'b>(&'b self, x: &'b SparseRows, i: usize, w: &'b [f32]) -> impl Iterator<Item = (f32, f64)> + 'b {
         let k = self.turned.cols;
         let (columns, values) = x.row(i);
-        let weights = x.weights.as_ref().map(|v| &v[x.span(i)]);
+        let weights = x.weights.as_ref().and_then(Weights::entries).map(|v| &v[x.span(i)]);
         columns.iter().zip(values).enumerate().map(move |(at, (&j, &x))| {
             let wh = dot(w, &self.state.at().data[j as usize * k..][..k]).max(LEAST);
             let v = weights.map_or(1.0, |v| v[at]);
@@ -300,7 +300,7 @@ impl<'a> Factors<'a> {
             let mut powers = Strip::new(if below.is_empty() { 0 } else { cols });
             let width = strip.width();
             let mut xs = vec![0f32; DEPTH * width];
-            let mut vs = vec![0f32; if x.weights.is_some() { DEPTH * width } else { 0 }];
+            let mut vs = vec![0f32; if x.weights.as_ref().and_then(Weights::entries).is_some() { DEPTH * width } else { 0 }];
             let mut cost = 0.0;
             let take = |to: &mut [f32], from: &[f32]| {
                 for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(d)) {
@@ -312,7 +312,7 @@ impl<'a> Factors<'a> {
                 let from = i * DEPTH * d..(i * DEPTH + depth) * d;
                 let xs = &mut xs[..depth * width];
                 take(xs, &x.data[from.clone()]);
-                let v = x.weights.as_ref().map(|v| {
+                let v = x.weights.as_ref().and_then(Weights::entries).map(|v| {
                     take(&mut vs[..depth * width], &v[from]);
                     &vs[..depth * width]
                 });
@@ -350,7 +350,7 @@ impl<'a> Factors<'a> {
         // Where nothing is stored only the sum of wH counts, and that needs no entry.
         let used = super::column_sums(w, k);
         let rest = self.kind.rest.unwrap_or(1.0);
-        if let Some(v) = &x.weights {
+        if let Some(v) = x.weights.as_ref().and_then(Weights::entries) {
             let over = v.iter().map(|v| v - rest).collect();
             product::add_transposed(below, &Rows::Sparse(x.with(over)), w, k, 1.0);
             below.par_chunks_mut(k).for_each(|b| b.iter_mut().zip(&used).for_each(|(b, w)| *b += f64::from(rest) * w));

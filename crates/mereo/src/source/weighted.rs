@@ -2,16 +2,15 @@
 
 use super::{Source, count, place};
 use crate::error::{Error, Result};
-use crate::mat::{Mat, Rows};
-use std::borrow::Cow;
+use crate::mat::{Rows, Weights};
 
 /// Largest weight: beyond it sums of f32 products lose everything else.
 const LARGEST: f32 = 1e15;
 
-/// Rows, and what every entry of them counts: [`Rows::weights`].
+/// Rows, and what they or their entries count: [`Rows::weights`].
 ///
-/// Weights are finite, at least 0, and as many as the entries: a matrix of the same shape, or of one column, a weight for every row. Sparse rows
-/// take sparse weights that are stored in the same places; an entry that is not stored counts 1.
+/// Weights are finite and at least 0: one column, a weight for every row, or a matrix of the shape of the data. Sparse rows take such a matrix
+/// if it is sparse and stored in the same places; an entry that is not stored counts 1.
 pub struct Weighted<'a> {
     data: &'a dyn Source,
     weights: &'a dyn Source,
@@ -91,14 +90,11 @@ impl Source for Weighted<'_> {
         let d = x.cols();
         match (x, weights) {
             (Rows::Dense(mut x), weights) => {
-                x.weights = Some(match weights {
-                    Rows::Dense(w) if w.cols == d => w.data,
-                    w if w.cols() == d => w.to_mat().data.into(),
-                    w => {
-                        let each: Mat = w.to_mat();
-                        Cow::Owned(each.data.iter().flat_map(|&w| std::iter::repeat_n(w, d)).collect())
-                    }
-                });
+                let of = if weights.cols() == 1 { Weights::Rows } else { Weights::Entries };
+                x.weights = Some(of(match weights {
+                    Rows::Dense(w) => w.data,
+                    w => w.to_mat().data.into(),
+                }));
                 Ok(Rows::Dense(x))
             }
             (Rows::Sparse(mut x), Rows::Sparse(w)) if w.cols == d => {
@@ -109,12 +105,16 @@ impl Source for Weighted<'_> {
                         from + i
                     )));
                 }
-                x.weights = Some(w.values);
+                x.weights = Some(Weights::Entries(w.values));
                 Ok(Rows::Sparse(x))
             }
-            (Rows::Sparse(_), _) => {
-                Err(Error::data("sparse rows take sparse weights that are stored in the same places; give such, or dense rows"))
+            (Rows::Sparse(mut x), w) if w.cols() == 1 => {
+                x.weights = Some(Weights::Rows(w.to_mat().data.into()));
+                Ok(Rows::Sparse(x))
             }
+            (Rows::Sparse(_), _) => Err(Error::data(
+                "sparse rows take sparse weights that are stored in the same places; give such, one column with a weight for every row, or dense rows",
+            )),
         }
     }
     fn streams(&self) -> bool {
@@ -125,7 +125,7 @@ impl Source for Weighted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mat::Csr;
+    use crate::mat::{Csr, Mat};
     use crate::source::Memory;
 
     #[test]
@@ -140,9 +140,9 @@ mod tests {
             for b in 0..data.blocks() {
                 let (x, y) = (whole.block(b).expect("block"), rows.block(b).expect("block"));
                 let wanted: Vec<f32> = x.values().iter().map(|v| v * 10.0).collect();
-                assert_eq!(x.weights(), Some(wanted.as_slice()));
-                let wanted: Vec<f32> = x.values().iter().map(|v| (v / 2.0).floor()).collect();
-                assert_eq!(y.weights(), Some(wanted.as_slice()));
+                assert_eq!(x.entry_weights(), Some(wanted.as_slice()));
+                let wanted: Vec<f32> = x.values().iter().step_by(2).map(|v| v / 2.0).collect();
+                assert_eq!(y.row_weights(), Some(wanted.as_slice()));
             }
         }
     }
@@ -167,5 +167,10 @@ mod tests {
         let (data, weights) = (Memory::from(&data), Memory::from(&weights));
         let both = Weighted::new(&data, &weights).expect("same shape");
         assert!(both.block(0).expect_err("places").to_string().contains("row 1"));
+        // A weight for every row needs no places.
+        let each = Mat::new(2, 1, vec![3.0, 4.0]).expect("mat");
+        let each = Memory::from(&each);
+        let both = Weighted::new(&data, &each).expect("one column");
+        assert_eq!(both.block(0).expect("block").row_weights(), Some([3.0, 4.0].as_slice()));
     }
 }

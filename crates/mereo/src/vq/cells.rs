@@ -9,7 +9,7 @@
 //! doubt are looked at.
 
 use super::tiles::{Out, Scan, Tiles, Top, WIDE, Waiting, distance, square};
-use crate::mat::{Mat, Rows};
+use crate::mat::{DenseRows, Mat, Rows, Weights};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -67,7 +67,8 @@ impl Frame<'_> {
         match x {
             Rows::Sparse(_) if !self.shift.is_empty() => {
                 let m = x.to_mat();
-                std::borrow::Cow::Owned(Rows::Dense(crate::mat::DenseRows { cols: m.cols, data: m.data.into(), weights: None }))
+                let weights = x.row_weights().map(|w| Weights::Rows(w.into()));
+                std::borrow::Cow::Owned(Rows::Dense(DenseRows { cols: m.cols, data: m.data.into(), weights }))
             }
             _ => std::borrow::Cow::Borrowed(x),
         }

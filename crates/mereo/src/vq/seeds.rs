@@ -1,5 +1,5 @@
-//! First centres: greedy k-means++ (Arthur & Vassilvitskii 2007, with several candidates a step as in their code), and the
-//! order of centres that keeps near ones in one group.
+//! First centres: greedy k-means++ (Arthur & Vassilvitskii 2007, with several candidates a step as in their code) or rows at random, and
+//! the order of centres that keeps near ones in one group.
 
 use super::cells::Frame;
 use super::tiles::{Out, Scan, Tiles, WIDE, Waiting, square};
@@ -11,8 +11,24 @@ use rayon::prelude::*;
 /// Rows that a thread takes at a time.
 const PANEL: usize = 256;
 
+/// k different rows of `x` at random, as seen through the frame (k×d): one after another with a chance proportional to their weights, which
+/// is to take those with the least exponential times (Efraimidis & Spirakis 2006). If fewer than k weigh anything, some come twice.
+pub(super) fn rows(frame: Frame, x: &Rows, k: usize, random: &mut Rng) -> Mat {
+    let pool = Pool::new(frame, x);
+    let mut times: Vec<(f64, usize)> = Vec::with_capacity(x.rows());
+    for i in 0..x.rows() {
+        let time = -random.uniform().ln();
+        if pool.weight(i) > 0.0 {
+            times.push((time / pool.weight(i), i));
+        }
+    }
+    times.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    pool.rows(&times.iter().map(|t| t.1).cycle().take(k).collect::<Vec<_>>())
+}
+
 /// k rows of `x`, as seen through the frame (k×d): the first at random, each next one the best of 16 that are drawn with a
-/// chance proportional to their distance² from the nearest so far. 16 because they cost no more than fewer do.
+/// chance proportional to their distance² from the nearest so far. 16 because they cost no more than fewer do. Rows with weights
+/// count as often as these say.
 pub(super) fn seeds(frame: Frame, x: &Rows, k: usize, random: &mut Rng) -> Mat {
     let (m, d) = (x.rows(), x.cols());
     let pool = Pool::new(frame, x);
@@ -20,7 +36,7 @@ pub(super) fn seeds(frame: Frame, x: &Rows, k: usize, random: &mut Rng) -> Mat {
     let mut near: Vec<f32> = vec![f32::INFINITY; m];
     let mut apart = vec![0f32; m * WIDE];
     let mut chosen = vec![false; m];
-    let mut picks = vec![random.below(m)];
+    let mut picks = vec![pool.first(random)];
     loop {
         let candidates = pool.rows(&picks);
         let tiles = Tiles::new(&candidates);
@@ -34,25 +50,27 @@ pub(super) fn seeds(frame: Frame, x: &Rows, k: usize, random: &mut Rng) -> Mat {
         let sums: Vec<f64> = near
             .par_chunks_mut(PANEL)
             .zip(apart.par_chunks(PANEL * WIDE))
-            .map(|(near, apart)| {
-                near.iter_mut().zip(apart.chunks_exact(WIDE)).fold(0.0, |sum, (near, apart)| {
+            .enumerate()
+            .map(|(p, (near, apart))| {
+                near.iter_mut().zip(apart.chunks_exact(WIDE)).enumerate().fold(0.0, |sum, (i, (near, apart))| {
                     *near = near.min(apart[best]);
-                    sum + f64::from(*near)
+                    sum + pool.weight(p * PANEL + i) * f64::from(*near)
                 })
             })
             .collect();
         let total: f64 = sums.iter().sum();
-        picks = (0..WIDE).filter_map(|_| draw(&sums, &near, total * random.uniform())).collect();
+        let mass = |i: usize| pool.weight(i) * f64::from(near[i]);
+        picks = (0..WIDE).filter_map(|_| draw(&sums, m, mass, total * random.uniform())).collect();
         if picks.is_empty() {
             // Every row is a centre already, or as good as one: the rest are repetitions.
-            let free: Vec<usize> = (0..m).filter(|i| !chosen[*i]).collect();
-            picks = vec![if free.is_empty() { random.below(m) } else { free[random.below(free.len())] }];
+            let free: Vec<usize> = (0..m).filter(|i| !chosen[*i] && pool.weight(*i) > 0.0).collect();
+            picks = vec![if free.is_empty() { pool.first(random) } else { free[random.below(free.len())] }];
         }
     }
 }
 
-/// The row at which the running sum of `near` passes `at`; none if all are zero.
-fn draw(sums: &[f64], near: &[f32], mut at: f64) -> Option<usize> {
+/// The one of m rows at which the running sum of `mass` passes `at`; none if all are zero. `sums` are those of its panels.
+fn draw(sums: &[f64], m: usize, mass: impl Fn(usize) -> f64, mut at: f64) -> Option<usize> {
     let mut last = None;
     for (p, &sum) in sums.iter().enumerate().filter(|(_, s)| **s > 0.0) {
         if at >= sum {
@@ -60,18 +78,24 @@ fn draw(sums: &[f64], near: &[f32], mut at: f64) -> Option<usize> {
             last = Some(p);
             continue;
         }
-        for (i, &v) in near.iter().enumerate().skip(p * PANEL).take(PANEL) {
-            if v > 0.0 && at < f64::from(v) {
+        for i in p * PANEL..m.min((p + 1) * PANEL) {
+            let v = mass(i);
+            if v > 0.0 && at < v {
                 return Some(i);
             }
-            at -= f64::from(v);
+            at -= v;
         }
         last = Some(p);
         break;
     }
     // Rounding went past the end: the last row that counts.
     let p = last?;
-    (p * PANEL..near.len().min((p + 1) * PANEL)).rev().find(|i| near[*i] > 0.0)
+    (p * PANEL..m.min((p + 1) * PANEL)).rev().find(|i| mass(*i) > 0.0)
+}
+
+/// The weights of rows, if some row weighs anything.
+pub(super) fn weights<'a>(x: &'a Rows) -> Option<&'a [f32]> {
+    x.row_weights().filter(|w| w.iter().any(|w| *w > 0.0))
 }
 
 /// The sample, as seen.
@@ -81,6 +105,8 @@ struct Pool<'a> {
     /// Columns of the entries and where each row starts; dense rows have none.
     sparse: Option<(&'a [u32], Vec<usize>)>,
     squares: Vec<f64>,
+    /// Weights of the rows, if they differ and not all of them are 0.
+    weights: Option<&'a [f32]>,
 }
 
 impl<'a> Pool<'a> {
@@ -100,7 +126,22 @@ impl<'a> Pool<'a> {
             Rows::Dense(_) => None,
             Rows::Sparse(x) => Some((&*x.indices, starts)),
         };
-        Self { cols: x.cols(), values, sparse, squares }
+        Self { cols: x.cols(), values, sparse, squares, weights: weights(x) }
+    }
+
+    /// How much a row counts.
+    #[inline(always)]
+    fn weight(&self, i: usize) -> f64 {
+        self.weights.map_or(1.0, |w| f64::from(w[i]))
+    }
+
+    /// A row at random.
+    fn first(&self, random: &mut Rng) -> usize {
+        let m = self.squares.len();
+        let Some(w) = self.weights else { return random.below(m) };
+        let sums: Vec<f64> = w.chunks(PANEL).map(|w| w.iter().map(|w| f64::from(*w)).sum()).collect();
+        let at = sums.iter().sum::<f64>() * random.uniform();
+        draw(&sums, m, |i| self.weight(i), at).unwrap_or(0)
     }
 
     /// Some rows, dense.
@@ -149,7 +190,7 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// Scores become distances², 0 where rounding could have made them; the sum of min(near, distance²) for each candidate.
+/// Scores become distances², 0 where rounding could have made them; the sum of weight · min(near, distance²) for each candidate.
 struct SumLeast<'a> {
     pool: &'a Pool<'a>,
     candidates: &'a Tiles,
@@ -168,11 +209,11 @@ impl WithSimd for SumLeast<'_> {
             let square = pool.squares[from + i];
             let terms = pool.sparse.as_ref().map_or(pool.cols, |(_, s)| s[from + i + 1] - s[from + i]);
             let noise = (4.0 * candidates.rounding(square.sqrt(), terms)) as f32;
-            let (square, near) = (square as f32, near[from + i]);
+            let (square, near, weight) = (square as f32, near[from + i], pool.weight(from + i));
             for l in 0..WIDE {
                 let d = square - 2.0 * apart[l];
                 apart[l] = if d > noise { d } else { 0.0 };
-                sums[l] += f64::from(near.min(apart[l]));
+                sums[l] += weight * f64::from(near.min(apart[l]));
             }
         }
         sums

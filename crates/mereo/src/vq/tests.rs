@@ -1,7 +1,8 @@
 use super::tiles::{Out, Scan, Tiles, Top, WIDE, Waiting};
 use super::*;
 use crate::fold::{Fitted, Options, fit};
-use crate::source::Memory;
+use crate::mat::{DenseRows, Weights};
+use crate::source::{Memory, Source, Weighted};
 use crate::tests::{faces, sparse};
 use pulp::{Scalar, Scalar128b, Scalar256b, Scalar512b, WithSimd};
 
@@ -110,10 +111,10 @@ fn passes(method: &Vq, state: &mut VqState, x: &Mat, memo: &mut [f32], count: us
         let skipped = seen.iter().filter(|s| s.square == 0.0 && s.from == s.to).count() as f64 / x.rows as f64;
         let mut sums = method.zero(state);
         if memo.is_empty() {
-            sums.whole.take(frame, &x.view(), &seen);
+            sums.whole.take(frame, &x.view(), None, &seen);
         } else {
             sums.rows = [x.rows as f64, seen.iter().filter(|s| s.from == NOWHERE).count() as f64];
-            sums.change.take(frame, &x.view(), &seen);
+            sums.change.take(frame, &x.view(), None, &seen);
         }
         let progress = method.update(state, sums).expect("update");
         losses.push((progress.loss, skipped));
@@ -351,6 +352,221 @@ fn spherical_sees_directions_only() {
         let left: Vec<f32> = scaled.row(i).iter().zip(back.row(i)).map(|(a, b)| a - b).collect();
         assert!(crate::linalg::dot(&left, atom).abs() < 1e-5 * norm(scaled.row(i)));
     }
+}
+
+/// Rows that count as `weights` say.
+fn weighing<'a>(x: &'a Mat, weights: &'a [f32]) -> Rows<'a> {
+    Rows::Dense(DenseRows { cols: x.cols, data: x.data.as_slice().into(), weights: Some(Weights::Rows(weights.into())) })
+}
+
+/// Every row as often as its whole weight says.
+fn repeated(x: &Mat, weights: &[f32]) -> Mat {
+    let data: Vec<f32> = (0..x.rows).flat_map(|i| x.row(i).repeat(weights[i] as usize)).collect();
+    Mat { rows: data.len() / x.cols, cols: x.cols, data }
+}
+
+#[test]
+fn given_centres_are_the_start_and_keep_their_order() {
+    let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/vq.json")).expect("json");
+    let numbers = |v: &serde_json::Value| -> Vec<f32> {
+        v.as_array().expect("array").iter().map(|v| v.as_f64().expect("number") as f32).collect()
+    };
+    let (n, d) = (golden["rows"].as_u64().expect("rows") as usize, golden["cols"].as_u64().expect("cols") as usize);
+    let x = Mat::new(n, d, numbers(&golden["x"])).expect("x");
+    let given = Some(Mat::new(9, d, numbers(&golden["start"])).expect("start"));
+    for count in [1, 3, 300] {
+        let want = &golden[format!("after {count}")];
+        // A sample of few rows changes nothing: the start needs none.
+        for sample in [None, Some(9)] {
+            let method = Vq { k: 9, init: VqInit::Given, given: given.clone(), tol: 0.0, sample, n_init: 5, ..Vq::default() };
+            let fitted = run(&Vq { max_passes: count, ..method }, &x);
+            assert_eq!(fitted.starts.len(), 1);
+            for (a, b) in fitted.model.atoms.data.iter().zip(numbers(&want["centres"])) {
+                assert!((a - b).abs() < 1e-5, "after {count}: {a} {b}");
+            }
+            let labels: Vec<f32> = fitted.model.assign(&x.view()).expect("assign").iter().map(|c| *c as f32).collect();
+            assert_eq!(labels, numbers(&want["labels"]), "after {count}");
+        }
+    }
+}
+
+#[test]
+fn a_weight_is_that_many_rows() {
+    let (mut x, _) = planted(500, 8, 9, 0.5, 13);
+    x.data.iter_mut().for_each(|v| *v = if v.abs() < 0.2 { 0.0 } else { *v });
+    let mut r = rng(4, 0, 0);
+    let weights: Vec<f32> = (0..500).map(|_| r.below(5) as f32).collect();
+    let column = Mat { rows: 500, cols: 1, data: weights.clone() };
+    let (more, csr) = (repeated(&x, &weights), sparse(&x));
+    let of = Memory::cut(column.view(), 77);
+    for (k, metric) in [(3, VqMetric::Euclidean), (40, VqMetric::Euclidean), (12, VqMetric::Spherical)] {
+        let given = Some(x.view().slice(100, 100 + k).to_mat());
+        let plain = Vq { k, metric, init: VqInit::Given, given, tol: 0.0, ..Vq::default() };
+        let want = run(&plain, &more);
+        let method = Vq { weights: true, ..plain };
+        for (name, source, memory) in [
+            ("whole", Memory::from(&x), None),
+            ("in blocks", Memory::cut(x.view(), 50), None),
+            ("without memo", Memory::cut(x.view(), 64), Some(0)),
+            ("sparse", Memory::from(&csr), None),
+        ] {
+            let source = Weighted::new(&source, &of).expect("a weight each");
+            let got = fit(&method, &source, Options { memory, ..Options::default() }).expect("fit");
+            assert_eq!(got.curve.len(), want.curve.len(), "{name}, k = {k}");
+            for (a, b) in got.curve.iter().zip(&want.curve) {
+                assert!((a.loss / b.loss - 1.0).abs() < 1e-6, "{name}, k = {k}: {a:?} {b:?}");
+            }
+            for (a, b) in got.model.atoms.data.iter().zip(&want.model.atoms.data) {
+                assert!((a - b).abs() < 2e-6, "{name}, k = {k}: {a} {b}");
+            }
+            assert!((got.model.inertia / want.model.inertia - 1.0).abs() < 1e-6);
+            // Rows, not what they weigh.
+            assert_eq!(got.model.counts.iter().sum::<u64>(), weights.iter().filter(|w| **w > 0.0).count() as u64);
+        }
+    }
+}
+
+#[test]
+fn rows_of_no_weight_change_nothing_but_get_a_cell() {
+    let (x, _) = planted(400, 5, 6, 0.1, 21);
+    // As many rows again, far away and far apart.
+    let mut r = rng(8, 0, 0);
+    let far_rows: Vec<f32> = (0..400 * 5).map(|_| (1e4 * r.normal()) as f32).collect();
+    let all = Mat { rows: 800, cols: 5, data: [far_rows, x.data.clone()].concat() };
+    let weights = [[0.0; 400], [0.25; 400]].concat();
+    for init in [VqInit::KMeansPlusPlus, VqInit::Random] {
+        for sample in [None, Some(100)] {
+            let alike = Vq { k: 6, init, sample, n_init: 4, tol: 0.0, ..Vq::default() };
+            let method = Vq { weights: true, ..alike.clone() };
+            let got = fit(&method, &Memory::new(weighing(&all, &weights)), Options::default()).expect("fit").model;
+            let want = run(&alike, &x).model;
+            assert!((got.inertia / want.inertia / 0.25 - 1.0).abs() < 1e-5, "{init:?}: {} {}", got.inertia, want.inertia);
+            assert_eq!(got.counts, want.counts);
+            for (a, b) in got.atoms.data.iter().zip(&want.atoms.data) {
+                assert!((a - b).abs() < 1e-5, "{init:?}: {a} {b}");
+            }
+            let cells = got.assign(&all.view()).expect("assign");
+            assert_eq!(cells, plain(&all, &got.atoms).0);
+        }
+    }
+}
+
+#[test]
+fn starts_go_by_weight() {
+    let mut r = rng(5, 0, 0);
+    let x = Mat { rows: 600, cols: 3, data: (0..1800).map(|_| r.normal() as f32).collect() };
+    // Of three kinds of rows one weighs nothing, and one nine times what the last does.
+    let weights: Vec<f32> = (0..600).map(|i| [0.0, 1.0, 9.0][i % 3]).collect();
+    let weighed = weighing(&x, &weights);
+    let place = |row: &[f32]| (0..600).find(|i| x.row(*i) == row).expect("a row of the data");
+    let frame = Frame { unit: false, shift: &[] };
+    let (mut first, mut any, mut heavy) = ([0; 3], [0; 3], [0; 3]);
+    for seed in 0..400 {
+        let spread = seeds::seeds(frame, &weighed, 4, &mut rng(seed, 0, 0));
+        first[place(spread.row(0)) % 3] += 1;
+        (1..4).for_each(|c| any[place(spread.row(c)) % 3] += 1);
+        let drawn = seeds::rows(frame, &weighed, 20, &mut rng(seed, 0, 1));
+        let mut rows: Vec<usize> = (0..20).map(|c| place(drawn.row(c))).collect();
+        rows.iter().for_each(|row| heavy[row % 3] += 1);
+        rows.sort_unstable();
+        assert!(rows.windows(2).all(|w| w[0] < w[1]), "no row twice");
+    }
+    assert_eq!((first[0], any[0], heavy[0]), (0, 0, 0));
+    // One in ten is light: 40 of 400, 800 of 8000 or a few more.
+    assert!((20..60).contains(&first[1]), "{first:?}");
+    assert!((700..950).contains(&heavy[1]), "{heavy:?}");
+    // The best of 16 candidates is light more often, as those are farther out, but not as often as without weights.
+    assert!(any[1] > 0 && any[1] < any[2], "{any:?}");
+    // Of two rows that weigh something no three are made.
+    let two: Vec<f32> = (0..600).map(|i| if i == 7 || i == 300 { 1.0 } else { 0.0 }).collect();
+    for start in [seeds::rows, seeds::seeds] {
+        let centres = start(frame, &weighing(&x, &two), 5, &mut rng(0, 0, 2));
+        assert!((0..5).all(|c| [7, 300].contains(&place(centres.row(c)))));
+    }
+}
+
+#[test]
+fn the_tolerance_is_of_all_rows_alike() {
+    let (x, _) = planted(300, 4, 3, 0.5, 2);
+    let weights: Vec<f32> = (0..300).map(|i| (i % 7) as f32 * 0.3).collect();
+    let method = Vq { k: 5, weights: true, ..Vq::default() };
+    let rows = weighing(&x, &weights);
+    let mut state = method.init(&rows, Shape { rows: 300, cols: 4 }, 0).expect("init");
+    let mut sums = method.zero(&state);
+    for from in [0, 100, 200] {
+        method.observe(&state, &rows.slice(from, from + 100), 0, &mut [], &mut sums).expect("observe");
+    }
+    method.update(&mut state, sums).expect("update");
+    let mut all = crate::moments::Moments::new(4);
+    all.add(&x.view());
+    let want = all.variance().iter().sum::<f64>() / 4.0;
+    assert!((state.variance / want - 1.0).abs() < 1e-12, "{} {want}", state.variance);
+    // It is found once, and stays.
+    assert!(method.zero(&state).alike.counts.is_empty());
+    // Which ends a fit early: what is left of the movement is below it.
+    let passes = |tol| fit(&Vq { tol, ..method.clone() }, &Memory::new(rows.clone()), Options::default()).expect("fit").curve;
+    assert!(passes(1e-1).len() < passes(0.0).len());
+}
+
+#[test]
+fn a_cell_of_rows_without_weight_is_empty() {
+    let (x, _) = planted(300, 3, 4, 0.2, 3);
+    let lone = Mat { rows: 301, cols: 3, data: [x.data.clone(), vec![1e3; 3]].concat() };
+    let weights = [vec![2.0; 300], vec![0.0]].concat();
+    let mut given = x.view().slice(0, 4).to_mat();
+    given.row_mut(3).fill(1e3);
+    let method = Vq { k: 4, init: VqInit::Given, given: Some(given), weights: true, tol: 0.0, ..Vq::default() };
+    for memory in [None, Some(0)] {
+        let options = Options { memory, ..Options::default() };
+        let model = fit(&method, &Memory::new(weighing(&lone, &weights)), options).expect("fit").model;
+        assert!(model.counts.iter().all(|c| *c > 0), "{:?}", model.counts);
+        assert!(model.atoms.data.iter().all(|v| v.abs() < 100.0), "{:?}", model.atoms);
+    }
+}
+
+#[test]
+fn weights_and_starts_that_can_not_be_used_name_the_fix() {
+    let (x, _) = planted(40, 3, 2, 0.1, 1);
+    let of = |source: &dyn Source, method: &Vq| match fit(method, source, Options::default()) {
+        Ok(_) => panic!("not refused"),
+        Err(e) => e.to_string(),
+    };
+    let said = |method: &Vq, weights: &[f32]| {
+        let column = Mat { rows: 40, cols: weights.len() / 40, data: weights.to_vec() };
+        let (data, weights) = (Memory::from(&x), Memory::from(&column));
+        of(&Weighted::new(&data, &weights).expect("shapes"), method)
+    };
+    let method = Vq { k: 2, weights: true, ..Vq::default() };
+    let mut minus = vec![1.0; 40];
+    minus[5] = -1.0;
+    assert!(said(&method, &minus).contains("row 5, column 0 is -1"));
+    assert!(said(&method, &[0.0; 40]).contains("weights of all rows are 0"));
+    assert!(said(&Vq { sample: Some(4), ..method.clone() }, &[0.0; 40]).contains("weights of all rows are 0"));
+    assert!(said(&method, &[1.0; 120]).contains("one column with a weight for every row"));
+    assert!(said(&Vq { k: 2, ..Vq::default() }, &[1.0; 40]).contains("set `weights`"));
+    assert!(of(&Memory::from(&x), &method).contains("without weights"));
+    let start =
+        |given: Option<Mat>, metric| of(&Memory::from(&x), &Vq { k: 2, metric, init: VqInit::Given, given, ..Vq::default() });
+    let two = |last: f32| Some(Mat { rows: 2, cols: 3, data: vec![1.0, 0.0, 0.0, 0.0, 0.0, last] });
+    assert!(start(None, VqMetric::Euclidean).contains("the first 2 centres of 3 columns"));
+    assert!(start(Some(Mat::zeros(3, 3)), VqMetric::Euclidean).contains("3 centres of 3 columns; give 2"));
+    assert!(start(two(f32::NAN), VqMetric::Euclidean).contains("centre 1, column 2 of the given start is NaN"));
+    assert!(start(two(1e30), VqMetric::Euclidean).contains("at most"));
+    assert!(start(two(0.0), VqMetric::Spherical).contains("centre 1 of the given start (counted from 0) is all zeros"));
+    let unused = Vq { k: 2, given: two(1.0), ..Vq::default() };
+    assert!(of(&Memory::from(&x), &unused).contains("set init to given"));
+}
+
+#[test]
+fn words_of_the_start_are_read_and_written() {
+    let method: Vq = serde_json::from_str(r#"{"k": 2, "init": "given", "given": [[1, 2], [3, 4.5]]}"#).expect("json");
+    assert_eq!(method.given, Some(Mat { rows: 2, cols: 2, data: vec![1.0, 2.0, 3.0, 4.5] }));
+    let other = Vq { given: Some(Mat::zeros(2, 2)), ..method.clone() };
+    let text = |m: &Vq| serde_json::to_value(m).expect("json");
+    assert_ne!(text(&method)["given"], text(&other)["given"]);
+    assert!(text(&method)["given"].as_str().expect("a fingerprint").starts_with("2x2:"));
+    assert_eq!(text(&Vq::default())["init"], "k-means++");
+    assert_eq!(serde_json::from_value::<Vq>(text(&Vq::default())).expect("back"), Vq::default());
 }
 
 #[test]

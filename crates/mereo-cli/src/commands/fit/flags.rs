@@ -7,8 +7,8 @@ use crate::commands::choice::{Choice, typed, words};
 use crate::failure::Result;
 use mereo::source::Open;
 use mereo::{
-    Ae, AeActivation, AeInit, AeOptimizer, Decay, Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Sae,
-    SaeArchitecture, SaeAux, SaeBias, SaeInit, SaeOptimizer, Vq, VqMetric,
+    Ae, AeActivation, AeInit, AeOptimizer, Decay, Mat, Missing, Nmf, NmfInit, NmfLoss, NmfSolver, Pca, PcaSolver, Sae,
+    SaeArchitecture, SaeAux, SaeBias, SaeInit, SaeOptimizer, Vq, VqInit, VqMetric,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,10 +29,16 @@ pub trait Flags: Serialize + Sized {
         Vec::new()
     }
 
-    /// A file that says how much each entry of the data counts.
+    /// A file that says how much each row or entry of the data counts.
     fn weights(&self) -> Option<&Path> {
         None
     }
+}
+
+/// The first atoms of a fit, from a file.
+fn atoms(path: &Path) -> Result<Mat> {
+    let atoms = mereo::source::open(path, &Open::default())?;
+    Ok(mereo::fold::collect(atoms.source.as_ref())?)
 }
 
 /// Flags of `mereo fit pca`.
@@ -72,6 +78,17 @@ pub struct VqFlags {
     /// What is near: Euclidean distance, or the angle alone (spherical).
     #[arg(long, value_parser = words::<VqMetric>(), default_value_t = Choice(Vq::default().metric))]
     pub metric: Choice<VqMetric>,
+    /// The first codewords: rows far from each other (k-means++), rows at random, or given by --given.
+    #[arg(long, value_parser = words::<VqInit>(), default_value_t = Choice(Vq::default().init))]
+    pub init: Choice<VqInit>,
+    /// A file of the first codewords (k rows, as many columns as the data), for --init given.
+    #[arg(long, value_name = "FILE", required_if_eq("init", "given"))]
+    #[serde(skip)]
+    pub given: Option<PathBuf>,
+    /// A file of one column: how much each row of the data counts.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub weights: Option<PathBuf>,
     /// Independent starts, of which the one with the lowest loss is kept.
     #[arg(long, value_name = "N", default_value_t = Vq::default().n_init)]
     pub n_init: usize,
@@ -81,7 +98,7 @@ pub struct VqFlags {
     /// Stop when the centres move by no more than this share of a column's mean variance; 0 runs to --max-passes.
     #[arg(long, value_name = "SHARE", default_value_t = Vq::default().tol)]
     pub tol: f64,
-    /// Rows that the start (greedy k-means++) looks at [default: 64 for each atom, and at least 8192].
+    /// Rows that the start looks at [default: 64 for each atom, and at least 8192].
     #[arg(long, value_name = "ROWS")]
     pub sample: Option<usize>,
     /// Seed of all randomness; the same seed gives the same bytes.
@@ -384,6 +401,19 @@ impl Flags for PcaFlags {
 
 impl Flags for VqFlags {
     type Method = Vq;
+
+    fn method(&self) -> Result<Vq> {
+        let given = self.given.as_deref().map(atoms).transpose()?;
+        Ok(Vq { weights: self.weights.is_some(), given, ..typed(self)? })
+    }
+
+    fn inputs(&self) -> Vec<&Path> {
+        self.given.iter().chain(&self.weights).map(PathBuf::as_path).collect()
+    }
+
+    fn weights(&self) -> Option<&Path> {
+        self.weights.as_deref()
+    }
 }
 
 impl Flags for AeFlags {
@@ -398,13 +428,8 @@ impl Flags for NmfFlags {
     type Method = Nmf;
 
     fn method(&self) -> Result<Nmf> {
-        let mut method = typed::<Nmf>(self)?;
-        method.weights = self.weights.is_some();
-        if let Some(path) = &self.given {
-            let atoms = mereo::source::open(path, &Open::default())?;
-            method.given = Some(mereo::fold::collect(atoms.source.as_ref())?);
-        }
-        Ok(method)
+        let given = self.given.as_deref().map(atoms).transpose()?;
+        Ok(Nmf { weights: self.weights.is_some(), given, ..typed(self)? })
     }
 
     fn inputs(&self) -> Vec<&Path> {

@@ -6,7 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
 #[allow(clippy::ref_option)] // serde's signature
-pub(super) fn serialize<S: Serializer>(given: &Option<Mat>, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(given: &Option<Mat>, to: S) -> Result<S::Ok, S::Error> {
     match given {
         Some(m) => to.serialize_some(&fingerprint(m)),
         None => to.serialize_none(),
@@ -22,7 +22,7 @@ fn fingerprint(m: &Mat) -> String {
     format!("{}x{}:{hash:016x}", m.rows, m.cols)
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Mat>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Mat>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Given {
