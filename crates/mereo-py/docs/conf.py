@@ -1,5 +1,7 @@
 """How Sphinx builds the documentation; see README.md."""
 
+import doctest
+
 import mereo
 
 project = "mereo"
@@ -18,7 +20,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "README.md", "gallery", "sg_execution_times.rst", "auto_gallery/sg_execution_times.rst"]
 templates_path = ["_templates"]
-default_role = "any"
 
 # -- reference ----------------------------------------------------------------------------------------------------------------
 
@@ -67,13 +68,15 @@ os.chdir(_folder.name)
 def without(*modules):
     return any(importlib.util.find_spec(name) is None for name in modules)
 import numpy as np
+import doctest
+
 import mereo
 """
 doctest_global_cleanup = """
 os.chdir(_home)
 _folder.cleanup()
 """
-doctest_default_flags = 0  # what is written is what is printed
+doctest_default_flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 # -- links --------------------------------------------------------------------------------------------------------------------
 

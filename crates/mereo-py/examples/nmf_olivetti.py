@@ -8,9 +8,7 @@ equal, 1 for a single one). A fifth of the faces is held out, two of each person
 
     from mereo import NMF        # in place of: from sklearn.decomposition import NMF
 
-and the one here is run with either. `tol` is compared with another number in each library: scikit-learn's ends a fit when a pass moves the
-factors by that share of the first pass's move, mereo's when a pass lowers the error by that share of it. 600 iterations that `tol=1e-4`
-doesn't end in scikit-learn need a smaller one in mereo, so both get it.
+and the one here is run with either. `tol` ends no fit of mereo's sooner than one of scikit-learn's, which takes all of its iterations here.
 
     pip install mereo scikit-learn matplotlib
     python nmf_olivetti.py [FOLDER] [--quick] [--figure nmf_olivetti.png]
@@ -55,7 +53,7 @@ def draw(file, settings, image):
 
 
 def main():
-    args = side.arguments(__doc__, max_iter=600, tol=1e-6)
+    args = side.arguments(__doc__, max_iter=600, tol=1e-4)
     X, person, image = side.faces("olivetti", args)
     X_train, X_test = train_test_split(X, test_size=0.2, stratify=person, random_state=0)
     settings = {}

@@ -11,7 +11,7 @@ use mereo::mat::Mat;
 use mereo::prepare::Pipeline;
 use mereo::source::{self, Source, Weighted};
 use mereo::{Ae, Error, Nmf, Pca, Result, Sae, Vq};
-use numpy::PyReadonlyArray2;
+use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
@@ -83,7 +83,7 @@ struct How {
 
 /// Fits a method to rows.
 ///
-/// `data` and `weights` are what `Table` takes; `given` are the first atoms of an NMF. `see(json)` hears of every pass, and of batches of those
+/// `data` and `weights` are what `Table` takes; `given` are the first atoms of an NMF, or centres of k-means. `see(json)` hears of every pass, and of batches of those
 /// that shuffle. Gives the model, how the fit went as JSON, and what interrupted it, if something did: the model is then that of the passes so far.
 ///
 /// # Errors
@@ -112,12 +112,17 @@ pub fn fit<'py>(
     let mut named = Named::of(method, params).map_err(raised)?;
     let table = Table::of(data)?;
     let weights = weights.map(Table::of).transpose()?;
-    if let Named::Nmf(nmf) = &mut named {
-        if let Some(given) = given {
-            let [rows, cols] = given.as_array().shape()[..] else { unreachable_shape()? };
-            nmf.given = Some(Mat::new(rows, cols, given.as_slice()?.to_vec()).map_err(raised)?);
+    let given = given.map(|given| atoms(&given)).transpose()?;
+    match &mut named {
+        Named::Nmf(nmf) => {
+            nmf.weights = weights.is_some();
+            nmf.given = given;
         }
-        nmf.weights = weights.is_some();
+        Named::Vq(vq) => {
+            vq.weights = weights.is_some();
+            vq.given = given;
+        }
+        Named::Pca(_) | Named::Ae(_) | Named::Sae(_) => {}
     }
     let checkpoint = checkpoint.map(|path| Checkpoint { path, every: Duration::from_secs_f64(every.max(0.0)), resume });
     let how = How { name, image, columns, memory, checkpoint, follow: see.is_some() };
@@ -151,8 +156,10 @@ pub fn fit<'py>(
     }
 }
 
-fn unreachable_shape<T>() -> PyResult<T> {
-    Err(raised(Error::data("atoms must have two axes")))
+/// A matrix, copied.
+fn atoms(given: &PyReadonlyArray2<f32>) -> PyResult<Mat> {
+    let [rows, cols] = *given.shape() else { return Err(raised(Error::data("atoms must have two axes"))) };
+    Mat::new(rows, cols, given.as_slice()?.to_vec()).map_err(raised)
 }
 
 impl Said {

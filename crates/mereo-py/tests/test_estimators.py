@@ -8,6 +8,9 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import mereo
 
+# Of k-means, weights of rows are not the same as repeated rows where the start is random: scikit-learn's own class fails these two as well.
+AS_SCIKIT_LEARN = {mereo.KMeans: {"check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"}}
+
 CLASSES = [mereo.PCA, mereo.KMeans, mereo.NMF, mereo.MiniBatchNMF, mereo.Autoencoder, mereo.SparseAutoencoder]
 
 
@@ -17,12 +20,21 @@ def test_every_check_passes(cls):
         warnings.simplefilter("ignore")
         results = check_estimator(cls(), on_fail=None, on_skip=None)
     failed = {r["check_name"]: str(r["exception"]) for r in results if r["status"] == "failed"}
-    assert not failed
+    assert set(failed) == AS_SCIKIT_LEARN.get(cls, set()), failed
     # Wrong tags turn dozens of checks into one: as many run as of scikit-learn's own classes, and what is skipped needs a switch of SciPy.
     counts = Counter(r["status"] for r in results)
     assert counts["passed"] >= 46, counts
     assert {r["check_name"] for r in results if r["status"] == "skipped"} <= {"check_array_api_input"}
     assert counts["xfail"] == 0
+
+
+def test_scikit_learns_own_k_means_fails_the_same_checks():
+    from sklearn.cluster import KMeans
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(KMeans(), on_fail=None, on_skip=None)
+    assert {r["check_name"] for r in results if r["status"] == "failed"} == AS_SCIKIT_LEARN[mereo.KMeans]
 
 
 def test_as_many_checks_as_of_scikit_learns_own():
@@ -70,14 +82,18 @@ def test_pipelines_searches_and_output_frames():
 def test_partial_fit_learns_what_fit_learns():
     import numpy as np
 
+    from sklearn import decomposition
+
     digits, _ = mereo.load_data("digits")
     order = np.random.default_rng(0).permutation(len(digits))
-    whole = mereo.NMF(10, random_state=0).fit(digits).score(digits)
-    nmf = mereo.MiniBatchNMF(10, random_state=0, forget_factor=0.95)
+    nmf, theirs = mereo.MiniBatchNMF(10, random_state=0), decomposition.MiniBatchNMF(10, random_state=0)
     for _ in range(5):
         for start in range(0, len(digits), 256):
             nmf.partial_fit(digits[order[start : start + 256]])
-    assert nmf.score(digits) > whole - 0.02
+            theirs.partial_fit(digits[order[start : start + 256]])
+    error = np.linalg.norm(digits - theirs.inverse_transform(theirs.transform(digits)))
+    assert np.linalg.norm(digits - nmf.reconstruct(digits)) < error
+    assert mereo.MiniBatchNMF(10, random_state=0, batch_size=256).fit(digits).score(digits) > nmf.score(digits) > 0.62
     assert nmf.n_steps_ == 5 * 8 and nmf.components_.min() >= 0
     poisson = mereo.MiniBatchNMF(10, random_state=0, beta_loss="kullback-leibler", forget_factor=0.95)
     for start in range(0, len(digits), 256):

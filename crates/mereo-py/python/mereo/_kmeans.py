@@ -153,6 +153,7 @@ class KMeans(ClusterMixin, Estimator):
         """
         rows = self._look(X, reset=True)
         weights = _weights(sample_weight, rows.shape[0])
+        weights = None if weights is None else np.ascontiguousarray(weights[:, None], np.float32)
         if isinstance(self.init, str):
             self._learn(rows, weights=weights)
         else:
@@ -234,6 +235,9 @@ class KMeans(ClusterMixin, Estimator):
         self._check_fitted()
         rows = self._look(X, reset=False)
         x, c = rows.dense(), self._model.atoms
+        if not np.isfinite(x).all():
+            at = np.argwhere(~np.isfinite(x))[0]
+            raise ValueError(f"row {at[0]}, column {at[1]} is {x[tuple(at)]} (NaN or inf); drop the row or fill the value in")
         # About the centres' mean, so that what is far from zero loses no digits; row by row sums don't depend on the other rows.
         shift = c.mean(axis=0)
         y, c = x.astype(np.float64) - shift, c.astype(np.float64) - shift
