@@ -44,6 +44,8 @@ def test_as_many_checks_as_of_scikit_learns_own():
 
     for ours, theirs in [(mereo.PCA, PCA), (mereo.NMF, NMF), (mereo.KMeans, KMeans)]:
         names = [Counter(_named(check) for _, check in estimator_checks_generator(cls())) for cls in (ours, theirs)]
+        # Those of arrays of other libraries on other devices run with a switch of SciPy alone.
+        names[1] = Counter({name: count for name, count in names[1].items() if not name.startswith("check_array_api")})
         assert not names[1] - names[0], f"{ours.__name__} escapes {names[1] - names[0]}"
 
 
@@ -95,10 +97,11 @@ def test_partial_fit_learns_what_fit_learns():
     assert np.linalg.norm(digits - nmf.reconstruct(digits)) < error
     assert mereo.MiniBatchNMF(10, random_state=0, batch_size=256).fit(digits).score(digits) > nmf.score(digits) > 0.62
     assert nmf.n_steps_ == 5 * 8 and nmf.components_.min() >= 0
-    poisson = mereo.MiniBatchNMF(10, random_state=0, beta_loss="kullback-leibler", forget_factor=0.95)
+    poisson, theirs = (cls(10, random_state=0, beta_loss="kullback-leibler") for cls in (mereo.MiniBatchNMF, decomposition.MiniBatchNMF))
     for start in range(0, len(digits), 256):
         poisson.partial_fit(digits[order[start : start + 256]])
-    assert poisson.score(digits) > 0.6
+        theirs.partial_fit(digits[order[start : start + 256]])
+    assert divergence(digits, poisson) < divergence(digits, theirs)
     for cls, params, least in [
         (mereo.Autoencoder, {"n_components": 10, "learning_rate": 5e-3}, 0.7),
         (mereo.SparseAutoencoder, {"n_components": 128, "k": 8, "batch_size": 64, "learning_rate": 5e-3}, 0.7),
@@ -111,3 +114,10 @@ def test_partial_fit_learns_what_fit_learns():
         assert model.loss_curve_[-1] < model.loss_curve_[0] and model.n_iter_ == 15 * 8
         with pytest.warns(UserWarning, match="begins anew"):
             cls(random_state=0, **params).fit(digits[:100]).partial_fit(digits[:100])
+
+
+def divergence(x, model):
+    import numpy as np
+
+    back = np.maximum(model.inverse_transform(model.transform(x)), 1e-10)
+    return float((x * np.log(np.maximum(x, 1e-30) / back) - x + back).mean())

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ._base import ClusterMixin, Estimator, number, seed_of, threads_of, whole
+from ._base import HAS_SKLEARN, ClusterMixin, Estimator, number, seed_of, threads_of, whole
 from ._rows import Rows
 
 
@@ -324,6 +324,14 @@ class KMeans(ClusterMixin, Estimator):
         weights = _weights(sample_weight, rows.shape[0])
         each = np.asarray(self._model.residuals(rows.table, threads_of(self.n_jobs)))
         return -float(each.sum() if weights is None else each @ weights)
+
+    if HAS_SKLEARN:
+
+        def __sklearn_tags__(self) -> Any:
+            tags = super().__sklearn_tags__()
+            # A clusterer is no transformer to scikit-learn, unless it says so.
+            tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+            return tags
 
 
 VQ = KMeans
