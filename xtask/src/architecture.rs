@@ -84,6 +84,18 @@ const RULES: &[Rule] = &[
         words: &["clap", "mereo_cli", "println", "eprintln"],
         why: "the report knows no command line",
     },
+    Rule {
+        files: &["mereo-py/src"],
+        except: &[],
+        words: &["clap", "mereo_cli", "println", "eprintln"],
+        why: "the Python extension knows no command line, and prints nothing",
+    },
+    Rule {
+        files: &["mereo/src", "mereo-cli/src", "mereo-report/src"],
+        except: &[],
+        words: &["pyo3", "numpy"],
+        why: "only the Python extension knows Python",
+    },
 ];
 
 /// Every broken rule, as `file:line: word: why`.

@@ -2,6 +2,7 @@
 //!
 //! The wheel is of the profile that the tests of the workspace were built with, so that next to nothing is built twice.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -37,6 +38,8 @@ pub fn test(root: &Path) -> Result<(), String> {
     let checker = peers.program("basedpyright");
     let config = ["-p", "pyrightconfig.json", "--pythonpath", &text(&python)].map(String::from);
     run("its types, strictly", &checker, &config, &package, &[])?;
+    let verify = ["--verifytypes", "mereo", "--ignoreexternal"].map(String::from);
+    run("the types of all that is public", &checker, &verify, &peers.folder, &[("VIRTUAL_ENV", &text(&peers.folder))])?;
 
     let alone = Environment::new(&target.join("python-alone"))?;
     alone.pip("the wheel with NumPy alone", &["--force-reinstall", &wheel])?;
@@ -78,6 +81,7 @@ fn run(title: &str, program: &Path, args: &[String], folder: &Path, env: &[(&str
         .args(args)
         .current_dir(folder)
         .envs(env.iter().copied())
+        .env("PATH", path(program))
         // Modules of the source folder must not be found before the wheel's.
         .env("PYTHONSAFEPATH", "1")
         .env_remove("PYTHONPATH")
@@ -85,6 +89,13 @@ fn run(title: &str, program: &Path, args: &[String], folder: &Path, env: &[(&str
         .map_err(|e| format!("{} can't be started: {e}", program.display()))?;
     println!("   {title}: {:.0} s", started.elapsed().as_secs_f64());
     if status.success() { Ok(()) } else { Err(format!("== failed: {title}")) }
+}
+
+/// Where programs are looked for: beside this one first.
+fn path(program: &Path) -> OsString {
+    let beside = program.parent().map(Path::to_path_buf).into_iter().filter(|folder| folder.is_absolute());
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(beside.chain(std::env::split_paths(&old))).unwrap_or(old)
 }
 
 fn text(path: &Path) -> String {

@@ -531,7 +531,7 @@ impl Vq {
         for empty in (0..inertia.len()).filter(|c| !sums.filled(*c)) {
             let heaviest = (0..inertia.len()).fold(0, |h, c| if inertia[c] > inertia[h] { c } else { h });
             // Below this the rows of the cell are one and the same, but for rounding.
-            if inertia[heaviest] <= 1e-10 * sums.squares[heaviest] {
+            if !sums.filled(heaviest) || inertia[heaviest] <= 1e-10 * sums.squares[heaviest] {
                 break;
             }
             let radius = (inertia[heaviest] / sums.weights[heaviest]).sqrt();

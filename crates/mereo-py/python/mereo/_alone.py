@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ class NotFittedError(ValueError, AttributeError):
 
 class ConvergenceWarning(UserWarning):
     """A fit reached its limit of iterations first."""
+
+
+_B = TypeVar("_B", bound="BaseEstimator")
 
 
 class BaseEstimator:
@@ -27,7 +30,7 @@ class BaseEstimator:
         """Parameters by name."""
         return {name: getattr(self, name) for name in self._names()}
 
-    def set_params(self, **params: Any):
+    def set_params(self: _B, **params: Any) -> _B:
         """Sets parameters by name, and returns the estimator."""
         for name, value in params.items():
             if name not in self._names():
@@ -36,6 +39,10 @@ class BaseEstimator:
                 )
             setattr(self, name, value)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags, with scikit-learn."""
+        raise ImportError("tags are scikit-learn's: pip install scikit-learn")
 
     def __repr__(self) -> str:
         own = inspect.signature(type(self)).parameters
@@ -50,6 +57,12 @@ class TransformerMixin:
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fits to rows, then gives their codes."""
         return self.fit(X, y, **fit_params).transform(X)  # type: ignore[attr-defined]
+
+    def set_output(self, *, transform: str | None = None) -> Any:
+        """Says in what `transform` gives codes, with scikit-learn: "default", "pandas" or "polars"."""
+        if transform not in (None, "default"):
+            raise ImportError(f"frames of {transform} from transform need scikit-learn: pip install scikit-learn")
+        return self
 
 
 class ClusterMixin:

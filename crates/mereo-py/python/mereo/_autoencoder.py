@@ -24,6 +24,7 @@ class _ByBatches(Estimator):
     encoder_: np.ndarray
     encoder_bias_: np.ndarray
     held_out_curve_: np.ndarray
+    n_iter_: int
 
     def _set(self, model: Any, facts: dict[str, Any]) -> None:
         super()._set(model, facts)
@@ -162,6 +163,9 @@ class Autoencoder(_ByBatches):
 
     _method = "ae"
 
+    components_: np.ndarray
+    encoder_: np.ndarray
+    encoder_bias_: np.ndarray
     decoder_bias_: np.ndarray
 
     def __init__(
@@ -357,7 +361,11 @@ class SparseAutoencoder(_ByBatches):
 
     _method = "sae"
 
+    components_: np.ndarray
+    encoder_: np.ndarray
+    encoder_bias_: np.ndarray
     bias_: np.ndarray
+    gate_: Any
     density_: np.ndarray
 
     def __init__(

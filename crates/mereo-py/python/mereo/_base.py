@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,13 +13,9 @@ from . import _core
 from ._progress import Bar
 from ._rows import Rows, look
 
-try:
-    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
-    from sklearn.exceptions import ConvergenceWarning, NotFittedError
-
-    HAS_SKLEARN = True
-except ImportError:
-    from ._alone import (  # type: ignore[assignment]
+if TYPE_CHECKING:
+    # scikit-learn has no types of its own: a checker sees what is used of it.
+    from ._alone import (
         BaseEstimator,
         ClassNamePrefixFeaturesOutMixin,
         ClusterMixin,
@@ -28,7 +24,24 @@ except ImportError:
         TransformerMixin,
     )
 
-    HAS_SKLEARN = False
+    HAS_SKLEARN = True
+else:
+    try:
+        from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+        from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+        HAS_SKLEARN = True
+    except ImportError:
+        from ._alone import (
+            BaseEstimator,
+            ClassNamePrefixFeaturesOutMixin,
+            ClusterMixin,
+            ConvergenceWarning,
+            NotFittedError,
+            TransformerMixin,
+        )
+
+        HAS_SKLEARN = False
 
 __all__ = ["HAS_SKLEARN", "ClusterMixin", "ConvergenceWarning", "Estimator", "NotFittedError", "seed_of", "threads_of"]
 

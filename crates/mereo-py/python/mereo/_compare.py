@@ -31,6 +31,9 @@ class Comparison:
         The report as one HTML page.
     """
 
+    details: dict[str, Any]
+    page: str
+
     def __init__(self, details: dict[str, Any], page: str) -> None:
         self.details, self.page = details, page
         self.table: dict[str, list[Any]] = {"model": []} | {name: [] for name in _COLUMNS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import os
@@ -108,6 +109,8 @@ def estimator_of(model: Any) -> Any:
         words = {"squared": "frobenius"}
         loss = json.loads(model.parts()[1])["loss"]
         params["beta_loss"] = words.get(loss, loss) if not _is_number(loss) else float(loss)
+    if method == "sae":
+        params["sparse_output"] = importlib.util.find_spec("scipy") is not None
     estimator = cls(**params)
     shape = (max(1, told["shape"]["rows"]), model.atoms.shape[1])
     facts = {

@@ -450,6 +450,9 @@ class MiniBatchNMF(NMF):
     """
 
     n_steps_: int
+    n_iter_: int
+    loss_curve_: np.ndarray
+    max_iter: int
 
     def __init__(
         self,

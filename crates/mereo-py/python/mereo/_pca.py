@@ -81,6 +81,7 @@ class PCA(Estimator):
     _method = "pca"
     _minimum = 2
 
+    n_components: Any
     components_: np.ndarray
     mean_: np.ndarray
     explained_variance_: np.ndarray

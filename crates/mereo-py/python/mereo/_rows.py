@@ -53,6 +53,10 @@ class File:
     (2, 8)
     """
 
+    path: str
+    how: str
+    memory: int | None
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -91,6 +95,9 @@ class Blocks:
     >>> mereo.NMF(3, random_state=0).fit(rows).components_.shape
     (3, 8)
     """
+
+    shape: tuple[int, int]
+    step: int
 
     def __init__(self, read: Callable[[int, int], Any], shape: tuple[int, int], step: int | None = None) -> None:
         rows, cols = (int(n) for n in shape)

@@ -93,7 +93,7 @@ impl Source for Weighted<'_> {
                 let of = if weights.cols() == 1 { Weights::Rows } else { Weights::Entries };
                 x.weights = Some(of(match weights {
                     Rows::Dense(w) => w.data,
-                    w => w.to_mat().data.into(),
+                    w @ Rows::Sparse(_) => w.to_mat().data.into(),
                 }));
                 Ok(Rows::Dense(x))
             }

@@ -105,7 +105,7 @@ struct Pool<'a> {
     /// Columns of the entries and where each row starts; dense rows have none.
     sparse: Option<(&'a [u32], Vec<usize>)>,
     squares: Vec<f64>,
-    /// Weights of the rows, if they differ and not all of them are 0.
+    /// Weights of the rows, if they have any and not all of them are 0.
     weights: Option<&'a [f32]>,
 }
 
