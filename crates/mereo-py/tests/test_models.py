@@ -97,6 +97,36 @@ def test_models_side_by_side(tmp_path):
     assert list(mereo.compare({"a": models[0]}, X).table["model"]) == ["a"] and "held out" not in mereo.compare(models[:1], X).table
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_page_to_explore(name, tmp_path):
+    model = MODELS[name].fit(X)
+    page = mereo.explore(model, X, image_shape=IMAGE, top=6)
+    codes = dense(model.transform(X))
+    assert [c["number"] for c in page.components] == sorted(range(codes.shape[1]), key=lambda a: (-page_used(page, a), a))
+    for c in page.components:
+        assert len(c["rows"]) <= 6 and len(c["codes"]) == len(c["rows"])
+        if name == "vq":
+            assert set(model.labels_[c["rows"]]) <= {c["number"]}
+        else:
+            np.testing.assert_allclose(codes[c["rows"], c["number"]], c["codes"], atol=1e-4)
+        if name in ("nmf", "sae") and c["rows"]:
+            assert codes[:, c["number"]].max() == pytest.approx(c["codes"][0], abs=1e-4)
+    page.save(tmp_path / "page.html")
+    data = (tmp_path / "page.html").read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0]
+    assert json.loads(data)["image"] == list(IMAGE) and "<iframe" in page._repr_html_()
+    texts = [f"</script><b>{i}" for i in range(len(X))]
+    told = mereo.explore(model, X, texts=texts).page
+    assert "</script><b>" not in told and json.loads(told.split('id="data">')[1].split("</script>")[0])["texts"]
+    with pytest.raises(ValueError, match="2 texts of 1797 rows"):
+        mereo.explore(model, X, texts=["a", "b"])
+    with pytest.raises(ValueError, match="expecting 64 features"):
+        mereo.explore(model, X[:, :5])
+
+
+def page_used(page, number):
+    return next(c["used"] for c in page.components if c["number"] == number)
+
+
 def test_pictures():
     plt = pytest.importorskip("matplotlib.pyplot")
     plt.switch_backend("agg")

@@ -13,6 +13,7 @@ from ._autoencoder import Autoencoder, SparseAutoencoder
 from ._base import ConvergenceWarning, DivergenceWarning, NotFittedError
 from ._compare import Comparison, compare
 from ._core import __version__
+from ._explore import Explorer, explore
 from ._io import load, load_data, sae_formats, save
 from ._kmeans import VQ, KMeans
 from ._nmf import NMF, MiniBatchNMF
@@ -29,6 +30,7 @@ __all__ = [
     "ConvergenceWarning",
     "DataCopyWarning",
     "DivergenceWarning",
+    "Explorer",
     "File",
     "KMeans",
     "MiniBatchNMF",
@@ -36,6 +38,7 @@ __all__ = [
     "SparseAutoencoder",
     "__version__",
     "compare",
+    "explore",
     "load",
     "load_data",
     "sae_formats",
