@@ -41,6 +41,23 @@ pub fn test(root: &Path) -> Result<(), String> {
     let verify = ["--verifytypes", "mereo", "--ignoreexternal"].map(String::from);
     run("the types of all that is public", &checker, &verify, &peers.folder, &[("VIRTUAL_ENV", &text(&peers.folder))])?;
 
+    for example in ["nmf_olivetti.py", "components_by_sample_size.py", "test_error_lfw.py"] {
+        let args = [format!("examples/{example}"), "--quick".into()];
+        run("published experiments beside scikit-learn, small", &python, &args, &package, &[])?;
+    }
+    let docs = package.join("docs");
+    peers.pip("what makes the documentation", &["-r", &text(&docs.join("requirements.txt"))])?;
+    let sphinx = peers.program("sphinx-build");
+    for (title, flags) in [
+        ("pages of the documentation, and their gallery", ["-b", "html", "-j", "1"]),
+        ("examples of the documentation's guide", ["-b", "doctest", "-D", "plot_gallery=0"]),
+    ] {
+        let built = text(&target.join("docs").join(flags[1]));
+        let args =
+            [&["-W", "-q"], &flags[..], &[&text(&docs), &built]].concat().into_iter().map(String::from).collect::<Vec<_>>();
+        run(title, &sphinx, &args, root, &[])?;
+    }
+
     let alone = Environment::new(&target.join("python-alone"))?;
     alone.pip("the wheel with NumPy alone", &["--force-reinstall", &wheel])?;
     run("with NumPy alone", &alone.program("python"), &["tests/alone.py".into()], &package, &[])

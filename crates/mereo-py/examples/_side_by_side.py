@@ -28,7 +28,7 @@ LIBRARIES = {"scikit-learn": sklearn.decomposition.NMF, "mereo": mereo.NMF}
 ALLOWED = {"objective": 0.1, "test MSE": 1.0}  # percent that mereo may be above scikit-learn
 
 
-def arguments(doc, max_iter, tol):
+def arguments(doc, max_iter, tol, sizes=False):
     """The command line of an example."""
     parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("data", nargs="?", help="folder that holds the faces; $MEREO_TEST_DATA or ../shared/data beside the repository by itself")
@@ -36,6 +36,8 @@ def arguments(doc, max_iter, tol):
     parser.add_argument("--figure", metavar="FILE", help="picture to write; needs matplotlib")
     parser.add_argument("--max-iter", type=int, help=f"of both libraries ({max_iter}; a third of it where it is to be quick)")
     parser.add_argument("--tol", type=float, default=tol, help="of both libraries (%(default)s)")
+    if sizes:
+        parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="numbers of faces to learn from")
     args = parser.parse_args()
     args.max_iter = args.max_iter or (max_iter // 3 if args.quick else max_iter)
     return args
@@ -84,33 +86,43 @@ def both(experiment, *args, **params):
     return results
 
 
-def report(settings):
-    """Prints both libraries' numbers for each setting; gives the exit status: 1 where mereo is worse than allowed."""
-    print(f"\nscikit-learn {sklearn.__version__}, mereo {mereo.__version__}, {THREADS} threads each\n")
-    print(f"{'':22}{'objective |X - WH|':^28}{'test MSE':^28}{'seconds to fit':^25}{'iterations':>17}")
-    pair = f"{'sklearn':>10}{'mereo':>9}"
-    print(f"{'':22}{pair}{'%':>8} {pair}{'%':>8} {pair}{'ratio':>6}{pair}")
-    worse, ratios = [], []
-    for name, runs in settings.items():
+class Table:
+    """Both libraries' numbers for each setting, a line as soon as it is known."""
+
+    def __init__(self):
+        pair = f"{'sklearn':>10}{'mereo':>9}"
+        print(f"\nscikit-learn {sklearn.__version__}, mereo {mereo.__version__}, {THREADS} threads each\n")
+        print(f"{'':18}{'objective |X - WH|':^28}{'test MSE':^28}{'seconds to fit':^25}{'iterations':>17}")
+        print(f"{'':18}{pair}{'%':>8} {pair}{'%':>8} {pair}{'ratio':>6}{pair}", flush=True)
+        self.settings, self.ratios, self.worse = {}, [], []
+
+    def add(self, name, runs):
         a, b = runs["scikit-learn"], runs["mereo"]
-        values = {"objective": (a["nmf"].reconstruction_err_, b["nmf"].reconstruction_err_), "test MSE": (a["test"], b["test"])}
-        above = {what: 100 * (mine / theirs - 1) for what, (theirs, mine) in values.items()}
-        worse += [f"{name}: {what} {above[what]:+.2f} %" for what in above if above[what] > ALLOWED[what]]
-        ratios.append(a["seconds"] / b["seconds"])
-        line = f"{name:22}" + "{:10.3f}{:9.3f}{:+8.2f} ".format(*values["objective"], above["objective"])
-        line += "{:10.5f}{:9.5f}{:+8.2f} ".format(*values["test MSE"], above["test MSE"])
-        print(line + f"{a['seconds']:10.2f}{b['seconds']:9.2f}{ratios[-1]:6.1f}{a['nmf'].n_iter_:10}{b['nmf'].n_iter_:9}")
-    print()
-    for library in LIBRARIES:
-        said = [text for runs in settings.values() for text in runs[library]["warned"]]
-        if said:
-            print(f"{library} warned in {len(said)} of {len(settings)} fits: {said[0]}")
-    span = f"{min(ratios):.1f} to {max(ratios):.1f} times the speed"
-    if worse:
-        print(f"mereo has {span} of scikit-learn, but is worse than it may be: " + "; ".join(worse))
-    else:
-        print(f"mereo has {span} of scikit-learn; its objective is at most 0.1 % and its test MSE at most 1 % higher")
-    return int(bool(worse))
+        line, self.settings[name] = f"{name:18}", runs
+        for what, theirs, mine, digits in (
+            ("objective", a["nmf"].reconstruction_err_, b["nmf"].reconstruction_err_, 3),
+            ("test MSE", a["test"], b["test"], 5),
+        ):
+            above = 100 * (mine / theirs - 1)
+            line += f"{theirs:10.{digits}f}{mine:9.{digits}f}{above:+8.2f} "
+            if above > ALLOWED[what]:
+                self.worse.append(f"{name}: {what} {above:+.2f} %")
+        self.ratios.append(a["seconds"] / b["seconds"])
+        print(f"{line}{a['seconds']:10.2f}{b['seconds']:9.2f}{self.ratios[-1]:6.1f}{a['nmf'].n_iter_:10}{b['nmf'].n_iter_:9}", flush=True)
+
+    def verdict(self):
+        """The exit status: 1 where mereo is worse than it may be."""
+        print()
+        for library in LIBRARIES:
+            said = [text for runs in self.settings.values() for text in runs[library]["warned"]]
+            if said:
+                print(f"{library} warned in {len(said)} of {len(self.settings)} fits: {said[0]}")
+        print(f"mereo has {min(self.ratios):.1f} to {max(self.ratios):.1f} times the speed of scikit-learn", end="; ")
+        if self.worse:
+            print("it is worse than it may be: " + "; ".join(self.worse))
+        else:
+            print("its objective is at most 0.1 % higher, its test MSE at most 1 %")
+        return int(bool(self.worse))
 
 
 def draw_components(ax, H, image, like=None):

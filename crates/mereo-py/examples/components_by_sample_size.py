@@ -31,7 +31,7 @@ def experiment(NMF, X_train, X_test, max_iter, tol):
 
 
 def draw(file, settings, image):
-    made = side.canvas(file, 2, 2, figsize=(9, 12.6))
+    made = side.canvas(file, 2, len(settings), figsize=(4.5 * len(settings), 12.6), squeeze=False)
     if made is None:
         return
     figure, axes = made
@@ -44,17 +44,15 @@ def draw(file, settings, image):
 
 
 def main():
-    args = side.arguments(__doc__, max_iter=200, tol=1e-4)
+    args = side.arguments(__doc__, max_iter=200, tol=1e-4, sizes=True)
     X, person, image = side.faces("lfw", args)
     X_train, X_test = train_test_split(X, test_size=0.2, stratify=person, random_state=42)
     small = 400 if len(X_train) > 400 else 80
-    large = min(len(X_train), 1000) if args.quick else len(X_train)
-    settings = {}
-    for n in (small, large):
-        settings[f"{n:,} faces"] = side.both(experiment, X_train[:n], X_test, max_iter=args.max_iter, tol=args.tol)
-    status = side.report(settings)
-    draw(args.figure, settings, image)
-    return status
+    table = side.Table()
+    for n in args.sizes or (small, min(1000, len(X_train)) if args.quick else len(X_train)):
+        table.add(f"{n:,} faces", side.both(experiment, X_train[:n], X_test, max_iter=args.max_iter, tol=args.tol))
+    draw(args.figure, table.settings, image)
+    return table.verdict()
 
 
 if __name__ == "__main__":

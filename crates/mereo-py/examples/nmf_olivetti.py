@@ -56,15 +56,15 @@ def main():
     args = side.arguments(__doc__, max_iter=600, tol=1e-4)
     X, person, image = side.faces("olivetti", args)
     X_train, X_test = train_test_split(X, test_size=0.2, stratify=person, random_state=0)
-    settings = {}
+    table = side.Table()
     for n_components, init in ((16, "random"), (36, "nndsvda")):
-        settings[f"{n_components} from {init}"] = side.both(
-            experiment, X_train, X_test, n_components=n_components, init=init, max_iter=args.max_iter, tol=args.tol
-        )
-    status = side.report(settings)
-    for name, runs in settings.items():
-        print(f"{name}: sparseness of components", ", ".join(f"{sparseness(run['nmf'].components_):.3f} ({lib})" for lib, run in runs.items()))
-    draw(args.figure, settings, image)
+        params = {"n_components": n_components, "init": init, "max_iter": args.max_iter, "tol": args.tol}
+        table.add(f"{n_components} from {init}", side.both(experiment, X_train, X_test, **params))
+    status = table.verdict()
+    for name, runs in table.settings.items():
+        of = ", ".join(f"{library} {sparseness(run['nmf'].components_):.3f}" for library, run in runs.items())
+        print(f"sparseness of {name}: {of}")
+    draw(args.figure, table.settings, image)
     return status
 
 

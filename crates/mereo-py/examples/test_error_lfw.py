@@ -53,8 +53,9 @@ def draw(file, by_size, published):
         errors.plot(sizes, [run["test"] for run in runs], "o-", color=color, label=f"{library}, held out")
         errors.plot(sizes, [run["train"] for run in runs], "o--", color=color, mfc="white", label=f"{library}, training")
         times.plot(sizes, [run["seconds"] for run in runs], "o-", color=color, label=library)
-    if published:
-        errors.plot(sizes * 2, [published[n][i] for i in (1, 0) for n in sizes], "kx", label="published")
+    known = [n for n in sizes if n in published]
+    if known:
+        errors.plot(known * 2, [published[n][i] for i in (0, 1) for n in known], "kx", label="published")
     errors.set(xscale="log", ylabel="mean squared error of a pixel")
     times.set(xscale="log", ylim=(0, None), ylabel="seconds to fit")
     for ax in (errors, times):
@@ -67,19 +68,21 @@ def draw(file, by_size, published):
 
 
 def main():
-    args = side.arguments(__doc__, max_iter=200, tol=1e-4)
+    args = side.arguments(__doc__, max_iter=200, tol=1e-4, sizes=True)
     X, person, image = side.faces("lfw", args)
     X_train, X_test = train_test_split(X, test_size=0.2, stratify=person, random_state=42)
-    own = len(X_train) == max(PUBLISHED)
-    sizes = list(PUBLISHED) if own else [80, 120, 160, 240, 320]
-    sizes = sizes[:3] if args.quick else sizes
-    by_size = {n: side.both(experiment, X_train[:n], X_test, max_iter=args.max_iter, tol=args.tol) for n in sizes}
-    status = side.report({f"{n:,} faces": runs for n, runs in by_size.items()})
-    published = PUBLISHED if own and not args.quick else {}
-    print(f"\nMSE of training, held-out faces{'':8}" + "".join(f"{name:>22}" for name in (["published"] if published else []) + list(side.LIBRARIES)))
+    lfw = len(X_train) == max(PUBLISHED)
+    sizes = args.sizes or (list(PUBLISHED) if lfw else [80, 120, 160, 240, 320])[: 3 if args.quick else None]
+    table, by_size = side.Table(), {}
+    for n in sizes:
+        by_size[n] = side.both(experiment, X_train[:n], X_test, max_iter=args.max_iter, tol=args.tol)
+        table.add(f"{n:,} faces", by_size[n])
+    status = table.verdict()
+    published = PUBLISHED if lfw and not args.quick else {}
+    print(f"\n{'MSE: training, test':22}" + "".join(f"{name:>20}" for name in (*(["published"] if published else []), *side.LIBRARIES)))
     for n, runs in by_size.items():
-        pairs = ([published[n]] if published else []) + [(run["train"], run["test"]) for run in runs.values()]
-        print(f"{n:>12,}{'':27}" + "".join(f"{f'{train:.5f}, {test:.5f}':>22}" for train, test in pairs))
+        pairs = ([published.get(n, (float("nan"),) * 2)] if published else []) + [(run["train"], run["test"]) for run in runs.values()]
+        print(f"{f'{n:,} faces':22}" + "".join(f"{f'{train:.5f}, {test:.5f}':>20}" for train, test in pairs))
     draw(args.figure, by_size, published)
     return status
 

@@ -18,7 +18,8 @@ import mereo
 faces, _ = mereo.load_data("faces")
 image = (44, 44)
 ink = 1 - faces.reshape(-1, 64, 64)[:, 16:60, 10:54].reshape(len(faces), -1)
-ink = (0.25 + 0.25 * (ink - ink.mean(axis=1, keepdims=True)) / ink.std(axis=1, keepdims=True)).clip(0, 1)
+ink = (ink - ink.mean(axis=1, keepdims=True)) / ink.std(axis=1, keepdims=True)
+ink = (0.25 + 0.25 * ink).clip(0, 1)
 
 # %%
 # The paper minimises the divergence of Kullback and Leibler from a random start.
@@ -30,8 +31,14 @@ pca = mereo.PCA(49).fit(ink)
 # Beside the components: the weights of one face on them, what these add up to, and the face. The weight of a row on codewords is 1 for the nearest,
 # else 0 (``transform`` of k-means gives distances, as in scikit-learn).
 face = ink[7:8]
-weights = {kmeans: np.eye(49)[kmeans.predict(face)], nmf: nmf.transform(face), pca: pca.transform(face)}
-figure, axes = plt.subplots(3, 4, figsize=(10, 8.8), width_ratios=[1.5, 1, 1, 1], layout="constrained")
+weights = {
+    kmeans: np.eye(49)[kmeans.predict(face)],
+    nmf: nmf.transform(face),
+    pca: pca.transform(face),
+}
+figure, axes = plt.subplots(
+    3, 4, figsize=(10, 8.8), width_ratios=[1.5, 1, 1, 1], layout="constrained"
+)
 for (model, w), (parts, *pictures) in zip(weights.items(), axes):
     model.plot_components(image_shape=image, ax=parts).set_title(type(model).__name__)
     pictures[0].imshow(w.reshape(7, 7), cmap="RdGy", vmin=-abs(w).max(), vmax=abs(w).max())

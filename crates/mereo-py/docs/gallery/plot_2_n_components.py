@@ -13,7 +13,8 @@ import mereo
 faces, _ = mereo.load_data("faces")
 image = (44, 44)
 ink = 1 - faces.reshape(-1, 64, 64)[:, 16:60, 10:54].reshape(len(faces), -1)
-ink = (0.25 + 0.25 * (ink - ink.mean(axis=1, keepdims=True)) / ink.std(axis=1, keepdims=True)).clip(0, 1)
+ink = (ink - ink.mean(axis=1, keepdims=True)) / ink.std(axis=1, keepdims=True)
+ink = (0.25 + 0.25 * ink).clip(0, 1)
 
 counts = [4, 9, 16, 36, 64]
 models = {k: mereo.NMF(k, random_state=0, image_shape=image).fit(ink) for k in counts}
@@ -32,6 +33,8 @@ left.plot(counts, [measured[k]["errors"]["fvu"] for k in counts], "o-", color="b
 left.plot(range(1, 65), 1 - pca.explained_variance_ratio_.cumsum(), color="tab:red", label="PCA")
 left.set(xlabel="components", ylabel="FVU", ylim=(0, 1))
 left.legend()
-right.plot(counts, [measured[k]["atoms"]["sparseness"]["mean"] for k in counts], "o-", color="black")
+right.plot(
+    counts, [measured[k]["atoms"]["sparseness"]["mean"] for k in counts], "o-", color="black"
+)
 right.set(xlabel="components", ylabel="sparseness of components", ylim=(0, 1))
 plt.show()

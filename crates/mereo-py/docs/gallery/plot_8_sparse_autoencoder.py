@@ -15,13 +15,15 @@ import mereo
 
 faces, _ = mereo.load_data("faces")
 rng = np.random.default_rng(0)
-windows = np.lib.stride_tricks.sliding_window_view(faces.reshape(-1, 64, 64), (10, 10), axis=(1, 2))
-patches = windows[rng.integers(0, 400, 20_000), rng.integers(0, 55, 20_000), rng.integers(0, 55, 20_000)].reshape(-1, 100)
+pictures = faces.reshape(-1, 64, 64)
+windows = np.lib.stride_tricks.sliding_window_view(pictures, (10, 10), axis=(1, 2))
+patches = windows[tuple(rng.integers(0, windows.shape[:3], (20_000, 3)).T)].reshape(-1, 100)
 patches = patches - patches.mean(axis=1, keepdims=True)
 
 # %%
 # Steps are longer than by themselves, since there are few of them, and a latent counts as dead, and is revived, after 5,000 patches.
-sae = mereo.SparseAutoencoder(200, k=6, batch_size=128, max_iter=20, learning_rate=3e-3, aux="openai", dead_rows=5000, random_state=0)
+few = {"k": 6, "batch_size": 128, "max_iter": 20, "random_state": 0}
+sae = mereo.SparseAutoencoder(200, learning_rate=3e-3, aux="openai", dead_rows=5000, **few)
 sae.fit(patches)
 frequent = sae.density_.argsort()[::-1]
 axis = sae.plot_components(frequent[:100], image_shape=(10, 10))
@@ -34,17 +36,18 @@ figure, axes = plt.subplots(5, 10, figsize=(8, 4.2), layout="constrained")
 for latent, row in zip(frequent[10:60:10], axes):
     strongest = patches[codes[:, latent].argsort()[::-1][:9]]
     for ax, picture in zip(row, [sae.components_[latent], *strongest]):
-        ax.imshow(picture.reshape(10, 10), cmap="RdGy", vmin=-abs(picture).max(), vmax=abs(picture).max())
+        largest = abs(picture).max()
+        ax.imshow(picture.reshape(10, 10), cmap="RdGy", vmin=-largest, vmax=largest)
         ax.set_axis_off()
 
 # %%
 # With the default steps, and dead latents told only after a pass in which they were not alive, many of them die.
-default = mereo.SparseAutoencoder(200, k=6, batch_size=128, max_iter=20, random_state=0).fit(patches)
+default = mereo.SparseAutoencoder(200, **few).fit(patches)
 figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
 bins = np.logspace(-4, 0, 33)
 for name, model in {"as above": sae, "defaults": default}.items():
-    dead = (model.density_ == 0).sum()
-    ax.hist(model.density_, bins=bins, histtype="step", linewidth=2, label=f"{name}: {dead} dead, FVU {1 - model.score(patches):.3f}")
+    label = f"{name}: {(model.density_ == 0).sum()} dead, FVU {1 - model.score(patches):.3f}"
+    ax.hist(model.density_, bins=bins, histtype="step", linewidth=2, label=label)
 ax.set(xscale="log", xlabel="share of patches on which a latent is alive", ylabel="latents")
 ax.legend(loc="upper right")
 plt.show()

@@ -28,7 +28,9 @@ print(f"the same for the mean face: {np.sqrt(np.mean((mean - faces)[unknown] ** 
 # 60 % of the pixels were taken away, white in the first row.
 figure, axes = plt.subplots(3, 6, figsize=(9, 4.8), layout="constrained")
 for i, column in zip(range(0, 60, 10), axes.T):
-    for ax, picture in zip(column, [holes[i], np.where(unknown[i], rebuilt[i], faces[i]), faces[i]]):
+    for ax, picture in zip(
+        column, [holes[i], np.where(unknown[i], rebuilt[i], faces[i]), faces[i]]
+    ):
         ax.imshow(picture.reshape(image), cmap="gray", vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
 for ax, label in zip(axes[:, 0], ["given", "filled in", "the face"]):

@@ -13,15 +13,18 @@ import mereo
 
 digits, image = mereo.load_data("digits")
 pca = mereo.PCA(9).fit(digits)
-kinds = {"linear": {}, "erf": {}, "relu": {}, "erf, tied": {"tied": True}}
 models = {
-    name: mereo.Autoencoder(9, activation=name.split(",")[0], init="random", max_iter=60, random_state=0, image_shape=image, **more).fit(digits)
-    for name, more in kinds.items()
+    "linear": mereo.Autoencoder(9, activation="linear"),
+    "erf": mereo.Autoencoder(9, activation="erf"),
+    "relu": mereo.Autoencoder(9, activation="relu"),
+    "erf, tied": mereo.Autoencoder(9, activation="erf", tied=True),
 }
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 for name, model in models.items():
-    ax.semilogx(range(1, 61), model.loss_curve_, label=f"{name} (FVU {1 - model.score(digits):.3f})")
+    model.set_params(init="random", max_iter=60, random_state=0).fit(digits)
+    label = f"{name} (FVU {1 - model.score(digits):.3f})"
+    ax.semilogx(range(1, 61), model.loss_curve_, label=label)
 left = 1 - pca.explained_variance_ratio_.sum()
 ax.axhline(pca.loss_curve_[-1], color="black", linestyle=":", label=f"PCA (FVU {left:.3f})")
 ax.set(xlabel="pass", ylabel="mean squared error")

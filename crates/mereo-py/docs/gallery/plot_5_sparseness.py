@@ -13,12 +13,12 @@ import mereo
 faces, _ = mereo.load_data("faces")
 image = (44, 44)
 ink = 1 - faces.reshape(-1, 64, 64)[:, 16:60, 10:54].reshape(len(faces), -1)
-ink = (0.25 + 0.25 * (ink - ink.mean(axis=1, keepdims=True)) / ink.std(axis=1, keepdims=True)).clip(0, 1)
+ink = (ink - ink.mean(axis=1, keepdims=True)) / ink.std(axis=1, keepdims=True)
+ink = (0.25 + 0.25 * ink).clip(0, 1)
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.7), layout="constrained")
 for sparseness, ax in zip([0.5, 0.7, 0.85], axes):
-    model = mereo.NMF(49, sparse_components=sparseness, init="random", tol=1e-3, random_state=0, image_shape=image).fit(ink)
-    measures = model.measure(ink)
-    model.plot_components(ax=ax)
-    ax.set_title(f"sparseness {measures['atoms']['sparseness']['mean']:.2f}, FVU {measures['errors']['fvu']:.2f}")
+    model = mereo.NMF(49, sparse_components=sparseness, init="random", tol=1e-2, random_state=0)
+    model.fit(ink).plot_components(image_shape=image, ax=ax)
+    ax.set_title(f"sparseness {sparseness}, FVU {1 - model.score(ink):.2f}")
 plt.show()
