@@ -30,7 +30,7 @@ pub fn test(root: &Path) -> Result<(), String> {
 
     let python = peers.program("python");
     let binary = text(&target.join("debug/mereo"));
-    // No file of the package's source folder may stand in for the wheel.
+    // Its sources lie a folder deeper, so that they can't stand in for the wheel.
     let tests = ["-m", "pytest", "-p", "no:cacheprovider", "tests"].map(String::from);
     run("tests of the Python package", &python, &tests, &package, &[("MEREO_BINARY", &binary)])?;
     let doctests = ["-m", "pytest", "-p", "no:cacheprovider", "--doctest-modules", "--pyargs", "mereo"].map(String::from);
@@ -99,8 +99,6 @@ fn run(title: &str, program: &Path, args: &[String], folder: &Path, env: &[(&str
         .current_dir(folder)
         .envs(env.iter().copied())
         .env("PATH", path(program))
-        // Modules of the source folder must not be found before the wheel's.
-        .env("PYTHONSAFEPATH", "1")
         .env_remove("PYTHONPATH")
         .status()
         .map_err(|e| format!("{} can't be started: {e}", program.display()))?;
