@@ -458,7 +458,8 @@ fn resumed_run_ends_the_same<M: Method>(case: &Case<M>) {
         let again = fit(&case.method, &source, Options { checkpoint: options(true), ..Options::default() }).expect("resumed");
         assert!(bytes(&again.model) == bytes(&whole.model), "interrupted after pass {interrupt}, the end differs");
         assert_eq!(again.curve.len(), whole.curve.len());
-        assert!(cut.curve.len() <= again.curve.len());
+        // Of several starts another may be kept in the end.
+        assert!(case.method.restarts() > 1 || cut.curve.len() <= again.curve.len());
         // Cancelled between two blocks of a pass.
         let (seen, cancel) = (AtomicUsize::new(0), AtomicBool::new(false));
         let first = Options { cancel: Some(&cancel), checkpoint: options(false), ..Options::default() };
