@@ -31,7 +31,7 @@ def experiment(NMF, X_train, X_test, max_iter, tol):
 
 
 def draw(file, settings, image):
-    made = side.canvas(file, 2, len(settings), figsize=(4.5 * len(settings), 12.6), squeeze=False)
+    made = side.canvas(file, 2, len(settings), figsize=(4.5 * len(settings), 9.2 * image[0] / image[1] + 1), squeeze=False)
     if made is None:
         return
     figure, axes = made
@@ -47,7 +47,7 @@ def main():
     args = side.arguments(__doc__, max_iter=200, tol=1e-4, sizes=True)
     X, person, image = side.faces("lfw", args)
     X_train, X_test = train_test_split(X, test_size=0.2, stratify=person, random_state=42)
-    small = 400 if len(X_train) > 400 else 80
+    small = 400 if len(X_train) > 400 else 160
     table = side.Table()
     for n in args.sizes or (small, min(1000, len(X_train)) if args.quick else len(X_train)):
         table.add(f"{n:,} faces", side.both(experiment, X_train[:n], X_test, max_iter=args.max_iter, tol=args.tol))

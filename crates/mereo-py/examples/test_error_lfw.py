@@ -72,7 +72,7 @@ def main():
     X, person, image = side.faces("lfw", args)
     X_train, X_test = train_test_split(X, test_size=0.2, stratify=person, random_state=42)
     lfw = len(X_train) == max(PUBLISHED)
-    sizes = args.sizes or (list(PUBLISHED) if lfw else [80, 120, 160, 240, 320])[: 3 if args.quick else None]
+    sizes = args.sizes or (list(PUBLISHED) if lfw else [160, 200, 240, 280, 320])[: 3 if args.quick else None]
     table, by_size = side.Table(), {}
     for n in sizes:
         by_size[n] = side.both(experiment, X_train[:n], X_test, max_iter=args.max_iter, tol=args.tol)

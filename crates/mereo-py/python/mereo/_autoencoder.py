@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import _core
-from ._base import Estimator, number, seed_of, threads_of, whole
+from ._base import Estimator, number, one_of, seed_of, threads_of, whole
 from ._rows import Rows
 
 
@@ -239,13 +239,13 @@ class Autoencoder(_ByBatches):
             "decoder_bias": bool(self.decoder_bias),
             "scaled": bool(self.scaled),
             "normalize": bool(self.normalize),
-            "init": self.init,
+            "init": one_of("init", self.init, ("principal", "random")),
             "weight_decay": number("weight_decay", self.weight_decay),
             "l1": number("l1", self.l1),
             "kl": number("kl", self.kl),
             "rho": number("rho", self.rho),
             "nonnegative": bool(self.nonnegative),
-            "optimizer": self.optimizer,
+            "optimizer": one_of("optimizer", self.optimizer, ("adam", "adamw", "sgd")),
             "lr": None if self.learning_rate is None else number("learning_rate", self.learning_rate),
             "momentum": number("momentum", self.momentum),
             "beta1": number("beta1", self.beta1),
@@ -254,13 +254,14 @@ class Autoencoder(_ByBatches):
             "max_passes": whole("max_iter", self.max_iter),
             "tol": number("tol", self.tol),
             "warmup": number("warmup", self.warmup),
-            "decay": self.decay,
+            "decay": one_of("decay", self.decay, ("cosine", "linear", "none")),
             "patience": whole("patience", self.patience, 0),
             "validation": number("validation_fraction", self.validation_fraction),
             "seed": seed_of(self.random_state),
         }
         if self.activation is not None:
-            params["activation"] = self.activation
+            known = ("linear", "erf", "sigmoid", "tanh", "relu", "leaky-relu", "softplus")
+            params["activation"] = one_of("activation", self.activation, known)
         return params
 
     def _learned(self, rows: Rows, facts: dict[str, Any]) -> None:
@@ -451,24 +452,24 @@ class SparseAutoencoder(_ByBatches):
         return optional | {
             "latents": latents,
             "k": k,
-            "architecture": self.architecture,
+            "architecture": one_of("architecture", self.architecture, ("topk", "batch-topk", "jumprelu", "gated", "relu", "group-max")),
             "prefixes": [float(share) for share in self.prefixes],
             "multi": number("multi", self.multi),
             "sparsity": number("sparsity", self.sparsity),
             "bandwidth": number("bandwidth", self.bandwidth),
-            "aux": self.aux,
-            "bias": self.bias,
-            "init": self.init,
+            "aux": one_of("aux", self.aux, ("notes", "openai", "sparsify", "saelens", "dictionary-learning", "none")),
+            "bias": one_of("bias", self.bias, ("median", "geometric-median", "mean", "zero")),
+            "init": one_of("init", self.init, ("random", "rows")),
             "normalize": bool(self.normalize),
             "center": bool(self.center),
-            "optimizer": self.optimizer,
+            "optimizer": one_of("optimizer", self.optimizer, ("adam", "signum", "muon")),
             "lr": None if self.learning_rate is None else number("learning_rate", self.learning_rate),
             "beta1": number("beta1", self.beta1),
             "beta2": number("beta2", self.beta2),
             "epsilon": number("epsilon", self.epsilon),
             "clip": number("clip", self.clip),
             "warmup": number("warmup", self.warmup),
-            "decay": self.decay,
+            "decay": one_of("decay", self.decay, ("cosine", "linear", "none")),
             "ema": number("ema", self.ema),
             "batch": whole("batch_size", self.batch_size),
             "max_passes": whole("max_iter", self.max_iter),

@@ -84,6 +84,13 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
+    """One of some words."""
+    if value not in known:
+        raise ValueError(f"{name} = {value!r} is unknown; give one of {list(known)}")
+    return value
+
+
 def number(name: str, value: Any, least: float = 0.0) -> float:
     """A number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):

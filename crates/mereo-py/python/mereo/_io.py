@@ -109,6 +109,9 @@ def estimator_of(model: Any) -> Any:
         words = {"squared": "frobenius"}
         loss = json.loads(model.parts()[1])["loss"]
         params["beta_loss"] = words.get(loss, loss) if not _is_number(loss) else float(loss)
+    init = (told["params"] or {}).get("init")
+    if method in ("nmf", "vq") and init is not None and init != "given":
+        params["init"] = init
     if method == "sae":
         params["sparse_output"] = importlib.util.find_spec("scipy") is not None
     estimator = cls(**params)

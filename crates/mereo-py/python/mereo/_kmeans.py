@@ -322,7 +322,12 @@ class KMeans(ClusterMixin, Estimator):
         self._check_fitted()
         rows = self._look(X, reset=False)
         weights = _weights(sample_weight, rows.shape[0])
-        each = np.asarray(self._model.residuals(rows.table, threads_of(self.n_jobs)))
+        if self.metric == "spherical":
+            x, c = rows.dense().astype(np.float64), self._model.atoms.astype(np.float64)
+            lengths = np.maximum(np.linalg.norm(x, axis=1), 1e-300)
+            each = 1.0 - np.einsum("ij,ij->i", x, c[self._label(rows)]) / lengths
+        else:
+            each = np.asarray(self._model.residuals(rows.table, threads_of(self.n_jobs)))
         return -float(each.sum() if weights is None else each @ weights)
 
     if HAS_SKLEARN:

@@ -91,7 +91,7 @@ class NMF(Estimator):
     n_components_ : int
         Their number.
     reconstruction_err_ : float
-        Root of twice the loss over all rows: the Frobenius norm of X - WH for squared error.
+        The Frobenius norm of X - WH for squared error, for a divergence the root of twice its sum (with penalties, if there are any).
     n_iter_ : int
         Passes.
     loss_curve_ : ndarray
@@ -112,6 +112,8 @@ class NMF(Estimator):
     """
 
     _method = "nmf"
+
+    _first: np.ndarray | None = None
 
     components_: np.ndarray
     n_components_: int
@@ -184,8 +186,9 @@ class NMF(Estimator):
 
     def _params(self, rows: Rows) -> dict[str, Any]:
         n, d = rows.shape
-        auto = self.n_components is None or (isinstance(self.n_components, str) and self.n_components == "auto")
-        k = d if auto else whole("n_components", self.n_components)
+        k = d if self._auto() else whole("n_components", self.n_components)
+        if self._auto() and self.init == "custom" and self._first is not None:
+            k = len(self._first)
         if self.solver not in _SOLVERS:
             raise ValueError(f"solver = {self.solver!r} is unknown; give one of {list(_SOLVERS)}")
         loss = self._loss()
@@ -195,7 +198,9 @@ class NMF(Estimator):
             )
         init = self.init
         if init is None:
-            init = "nndsvda" if k <= min(n, d) and self.missing == "none" and not self.signed else "random"
+            # L1 ends components that have no zeros of their own yet.
+            filled = "nndsvd" if self.l1_ratio and (self.alpha_W or self.alpha_H not in ("same", 0)) else "nndsvda"
+            init = filled if k <= min(n, d) and self.missing == "none" and not self.signed else "random"
         if init not in (*_INITS, "custom"):
             raise ValueError(f"init = {init!r} is unknown; give one of {[*_INITS, 'custom', None]}")
         if init.startswith("nndsvd") and k > min(n, d):
@@ -206,6 +211,14 @@ class NMF(Estimator):
             raise ValueError(f"l1_ratio = {ratio} must be between 0 and 1")
         if self.missing not in ("none", "nan", "zeros"):
             raise ValueError(f"missing = {self.missing!r} is unknown; give 'none', 'nan' or 'zeros'")
+        restarts = whole("n_init", self.n_init)
+        if restarts > 1 and init not in ("random", "k-means", "nndsvdar"):
+            raise ValueError(
+                f"n_init = {restarts} starts from init = {init!r} are one fit done over; take init='random', 'k-means' or 'nndsvdar', or n_init=1"
+            )
+        if self.smooth and not self.image_shape:
+            raise ValueError("smooth is of the pixels of images: give image_shape, their height and width")
+        alike = self.random_state is None and init in ("nndsvd", "nndsvda", "spa", "snpa")
         params = {
             "k": k,
             "loss": loss,
@@ -223,13 +236,17 @@ class NMF(Estimator):
             "signed": bool(self.signed),
             "image": list(self.image_shape) if self.image_shape and self.smooth else None,
             "missing": self.missing,
-            "restarts": whole("n_init", self.n_init),
+            "restarts": restarts,
             "max_passes": whole("max_iter", self.max_iter),
             "tol": number("tol", self.tol) / _SOONER,
             "sweeps": whole("sweeps", self.sweeps),
-            "seed": seed_of(self.random_state),
+            # Nothing is random in such a start, so that two fits are one.
+            "seed": 0 if alike else seed_of(self.random_state),
         }
         return params
+
+    def _auto(self) -> bool:
+        return self.n_components is None or (isinstance(self.n_components, str) and self.n_components == "auto")
 
     def fit(self: _N, X: Any, y: Any = None, W: Any = None, H: Any = None, entry_weight: Any = None) -> _N:
         """Fits to rows.
@@ -258,7 +275,7 @@ class NMF(Estimator):
             Parameters or rows that can't be used; a negative number.
         """
         rows = self._nonnegative(self._look(X, reset=True), "fit")
-        given = self._custom(rows, W, H)
+        self._first = given = self._custom(rows, W, H)
         weights = None
         if entry_weight is not None:
             each = look(entry_weight, who="entry_weight")
@@ -332,8 +349,7 @@ class NMF(Estimator):
         if H is None:
             raise ValueError("init='custom' needs the first components: give H, of shape (n_components, n_features)")
         first = look(H, who="NMF (input H)")
-        auto = self.n_components is None or self.n_components == "auto"
-        k = first.shape[0] if auto else self.n_components
+        k = first.shape[0] if self._auto() else self.n_components
         if first.shape != (k, rows.shape[1]):
             raise ValueError(f"Array with wrong shape passed to NMF (input H). Expected {(k, rows.shape[1])}, but got {first.shape}")
         if W is not None and np.shape(W) != (rows.shape[0], k):
@@ -350,6 +366,9 @@ class NMF(Estimator):
         self.n_components_ = self.components_.shape[0]
         loss = facts["curve"][-1]["loss"] if facts["curve"] else float("nan")
         total = max(0.0, loss) * rows.shape[0] * rows.shape[1]
+        if rows.table is not None and self._beta() == 2.0 and (self.alpha_W or self.alpha_H not in ("same", 0) or self.orthogonal or self.volume or self.smooth):
+            # The loss has penalties in it, the error has not.
+            total = float(np.sum(self._model.residuals(rows.table, threads_of(self.n_jobs))))
         self.reconstruction_err_ = float(np.sqrt(total if self._beta() == 2.0 else 2.0 * total))
 
     def _lengths(self, cols: int) -> np.ndarray | None:
@@ -534,7 +553,8 @@ class MiniBatchNMF(NMF):
             steps = self.max_iter
             try:
                 self.max_iter = 1
-                self._learn(rows, given=self._custom(rows, W, H))
+                self._first = self._custom(rows, W, H)
+                self._learn(rows, given=self._first)
             finally:
                 self.max_iter = steps
             self.n_steps_ = 0
@@ -576,6 +596,7 @@ class MiniBatchNMF(NMF):
 
     def _hold(self, rows: Rows, h: np.ndarray) -> None:
         """The model of given components."""
+        self._first = h
         params = NMF._params(self, rows) | {"init": "given", "fixed": len(h), "k": len(h), "max_passes": 1, "tol": 0.0, "restarts": 1}
         kept, sums = self.n_iter_, self._sums
         model, facts, _ = _core.fit("nmf", json.dumps(params), rows.table, given=h, threads=threads_of(self.n_jobs), name=rows.label)

@@ -41,7 +41,9 @@ def montage(atoms: np.ndarray, image: tuple[int, int]) -> np.ndarray:
 
 def _drawn(ax: Any, atoms: np.ndarray, image: tuple[int, int], cmap: str) -> None:
     signed = bool((atoms < 0).any())
-    ax.imshow(montage(atoms, image), cmap="RdGy" if signed and cmap == "gray_r" else cmap, vmin=-1 if signed else 0, vmax=1)
+    colours = _pyplot().get_cmap("RdGy" if signed and cmap == "gray_r" else cmap).copy()
+    colours.set_bad("0.6")  # the lines between them
+    ax.imshow(montage(atoms, image), cmap=colours, vmin=-1 if signed else 0, vmax=1)
     ax.set_axis_off()
 
 

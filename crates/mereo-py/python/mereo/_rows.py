@@ -154,6 +154,8 @@ class Spooled(Blocks):
         self._file = tempfile.TemporaryFile(prefix="mereo-")
         rows, cols = 0, None
         for block in blocks:
+            # A loader of rows and labels gives both.
+            block = block[0] if isinstance(block, (tuple, list)) and len(block) and np.ndim(_host(block[0])) == 2 else block
             x = np.asarray(_host(block))
             if x.ndim != 2:
                 raise ValueError(f"an iterator must give blocks of 2 dimensions, this one gave {x.ndim}")
@@ -317,7 +319,8 @@ def look(x: Any, *, who: str, sparse: bool = True, minimum: int = 1) -> Rows:
     x = _host(x)
     if x is None or isinstance(x, (bytes, dict, set)):
         raise TypeError(f"{who} needs rows and columns of numbers, not {type(x).__name__}; give an array, a matrix, a frame or a path")
-    if isinstance(x, Iterator):
+    loader = hasattr(x, "__iter__") and not hasattr(x, "__array__") and not hasattr(x, "__getitem__")
+    if isinstance(x, Iterator) or loader:
         return look(Spooled(x), who=who, minimum=minimum)
     if isinstance(x, np.memmap) and x.ndim == 2 and x.dtype.kind in "fiu" and x.nbytes > _BLOCK and (
         x.dtype != np.float32 or not x.flags.c_contiguous or not x.dtype.isnative
@@ -327,6 +330,9 @@ def look(x: Any, *, who: str, sparse: bool = True, minimum: int = 1) -> Rows:
     if not isinstance(x, (np.ndarray, list, tuple)) and not hasattr(x, "__array__") and hasattr(x, "__getitem__") and hasattr(x, "__len__"):
         return look(Blocks.of_sequence(x), who=who, minimum=minimum)
     try:
+        if hasattr(x, "to_numpy") and hasattr(x, "isna"):
+            # A frame's own missing values are NaN here.
+            x = x.to_numpy(dtype=np.float64, na_value=np.nan) if any("Int" in str(t) or "Float" in str(t) for t in getattr(x, "dtypes", ())) else x
         x = np.asarray(x)
     except ValueError as error:
         if "inhomogeneous" in str(error):
