@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import pickle
+import signal
 import threading
 import time
 
@@ -149,9 +150,18 @@ def test_progress_is_shown(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.fixture
+def listens():
+    """A process that was started in the background ignores Ctrl-C, unless it says otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens")
 def test_ctrl_c_keeps_the_model_so_far():
     x = np.random.default_rng(0).random((4000, 300), dtype=np.float32)
-    sae = mereo.SparseAutoencoder(2048, k=16, max_iter=100_000, batch_size=256, random_state=0)
+    sae = mereo.SparseAutoencoder(2048, k=16, max_iter=500, batch_size=256, random_state=0)
     threading.Timer(2.0, _thread.interrupt_main).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
