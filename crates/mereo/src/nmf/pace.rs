@@ -26,6 +26,9 @@ pub(super) struct Pace {
     rest: u32,
     /// The last pass was undone.
     pub rejected: bool,
+    /// The last pass gained next to nothing.
+    #[serde(default)]
+    idle: bool,
     /// The objective of the best pair so far; the largest number of all before the first, since checkpoints hold no infinities.
     pub best: f64,
 }
@@ -43,7 +46,7 @@ pub(super) fn is_unknown(objective: &f64) -> bool {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { beta: 0.0, next: FIRST, limit: 1.0, before: FIRST, rest: PLAIN, rejected: false, best: f64::MAX }
+        Self { beta: 0.0, next: FIRST, limit: 1.0, before: FIRST, rest: PLAIN, rejected: false, idle: false, best: f64::MAX }
     }
 }
 
@@ -51,6 +54,14 @@ impl Pace {
     /// Whether the pass that has just ended was a plain step from the best pair: what it found is kept in any case.
     pub fn plain(&self) -> bool {
         self.beta == 0.0
+    }
+
+    /// Whether the pass that has just ended, and gained so little or not, says that nothing is left to gain. One that extrapolated may have come to
+    /// nothing because it went too far, as the last before a step back does: only the second in a row tells.
+    pub fn at_rest(&mut self, little: bool) -> bool {
+        let rest = little && (self.plain() || self.idle);
+        self.idle = little;
+        rest
     }
 
     /// The pass was good; returns the share for the next one.
@@ -77,6 +88,7 @@ impl Pace {
         self.limit = self.before;
         self.next = self.beta / SHRINK;
         self.beta = 0.0;
+        self.idle = false;
         self.rejected = true;
         self.rest = 1;
     }

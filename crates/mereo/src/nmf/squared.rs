@@ -204,13 +204,14 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Progress 
     }
     let best = state.pace.best;
     if objective <= best + NOISE * state.totals[0] || state.pace.plain() {
+        let rest = state.pace.at_rest(best - objective <= how.tol * best);
         let beta = state.pace.forward(objective);
         state.weight = weight();
         state.at = extrapolated(&h, &state.h, beta as f32);
         state.h = h;
         // Below what f32 sums can tell there is nothing left to learn.
         let exact = objective <= NOISE * state.totals[0];
-        let done = exact || how.tol > 0.0 && best - objective <= how.tol * best;
+        let done = exact || how.tol > 0.0 && rest;
         state.gram = if state.at.data.is_empty() { as_f32(&gram) } else { as_f32(&super::gram(&state.at)) };
         Progress { loss: objective / unit, done: done && best < f64::MAX, gradient, ..Progress::default() }
     } else {

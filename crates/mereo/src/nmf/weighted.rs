@@ -544,7 +544,8 @@ pub(super) fn update(how: &Nmf, state: &mut NmfState, s: &NmfStats) -> Result<Pr
     }
     let exact = objective <= NOTHING * state.totals[0];
     // A pass after one that was undone only makes up for it.
-    let close = how.tol > 0.0 && !state.pace.rejected && best < f64::MAX && best - objective <= how.tol * best;
+    let little = !state.pace.rejected && best < f64::MAX && best - objective <= how.tol * best;
+    let close = state.pace.at_rest(little) && how.tol > 0.0;
     let beta = state.pace.forward(objective);
     let beta = if how.way() == NmfSolver::Accelerated { beta } else { 0.0 };
     state.pace.beta = beta;
