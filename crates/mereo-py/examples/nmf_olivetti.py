@@ -8,7 +8,8 @@ equal, 1 for a single one). A fifth of the faces is held out, two of each person
 
     from mereo import NMF        # in place of: from sklearn.decomposition import NMF
 
-and the one here is run with either. `tol` ends no fit of mereo's sooner than one of scikit-learn's, which takes all of its iterations here.
+and the one here is run with either, on the same rows with the same parameters and threads. The table ends with the time that mereo takes to be
+as low as scikit-learn's whole fit. The exit status is 1 where mereo's objective is over 0.1 % higher, or its test MSE over 1 %.
 
     pip install mereo scikit-learn matplotlib
     python nmf_olivetti.py [FOLDER] [--quick] [--figure nmf_olivetti.png]

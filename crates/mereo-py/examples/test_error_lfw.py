@@ -8,7 +8,8 @@ the two closes: with all faces, unseen ones are described as well as those that 
 
     from mereo import NMF        # in place of: from sklearn.decomposition import NMF
 
-and the one here is run with either.
+and the one here is run with either, on the same rows with the same parameters and threads. The table ends with the time that mereo takes to be
+as low as scikit-learn's whole fit. The exit status is 1 where mereo's objective is over 0.1 % higher, or its test MSE over 1 %.
 
     pip install mereo scikit-learn matplotlib
     python test_error_lfw.py [FOLDER] [--quick] [--figure test_error_lfw.png]
