@@ -61,14 +61,15 @@ fn check_architecture() -> Result<(), String> {
 /// Runs one cargo command in the root of the workspace, its output passed through.
 fn cargo(title: &str, args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
     println!("== {title}: cargo {}", args.join(" "));
-    let started = Instant::now();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let status = Command::new(cargo)
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(root())
-        .status()
-        .map_err(|e| format!("cargo can't be started: {e}"))?;
+    run(title, Command::new(cargo).args(args).envs(env.iter().copied()).current_dir(root()))
+}
+
+/// Runs one program, its output passed through, and says how long it took.
+fn run(title: &str, command: &mut Command) -> Result<(), String> {
+    let started = Instant::now();
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|e| format!("{program} can't be started: {e}"))?;
     println!("   {title}: {:.0} s", started.elapsed().as_secs_f64());
     if status.success() { Ok(()) } else { Err(format!("== failed: {title}")) }
 }

@@ -5,7 +5,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 /// Builds the wheel and tests it.
 pub fn test(root: &Path) -> Result<(), String> {
@@ -90,20 +89,12 @@ impl Environment {
     }
 }
 
-/// Runs one program, its output passed through.
+/// Runs one program in a folder, with those beside it at hand.
 fn run(title: &str, program: &Path, args: &[String], folder: &Path, env: &[(&str, &str)]) -> Result<(), String> {
     println!("== {title}: {} {}", program.display(), args.join(" "));
-    let started = Instant::now();
-    let status = Command::new(program)
-        .args(args)
-        .current_dir(folder)
-        .envs(env.iter().copied())
-        .env("PATH", path(program))
-        .env_remove("PYTHONPATH")
-        .status()
-        .map_err(|e| format!("{} can't be started: {e}", program.display()))?;
-    println!("   {title}: {:.0} s", started.elapsed().as_secs_f64());
-    if status.success() { Ok(()) } else { Err(format!("== failed: {title}")) }
+    let mut command = Command::new(program);
+    command.args(args).current_dir(folder).envs(env.iter().copied()).env("PATH", path(program)).env_remove("PYTHONPATH");
+    crate::run(title, &mut command)
 }
 
 /// Where programs are looked for: beside this one first.

@@ -6,7 +6,7 @@ use crate::models::Model;
 use crate::table::Table;
 use mereo::bundle::{About, Bundle};
 use mereo::comm::Solo;
-use mereo::fold::{self, Checkpoint, Cpu, Engine, Fitted, Memo, Method, Moment, Options, Pass, Plan, Shape, Stop};
+use mereo::fold::{self, Cpu, Engine, Fitted, Memo, Method, Moment, Options, Pass, Plan, Shape, Stop};
 use mereo::mat::Mat;
 use mereo::prepare::Pipeline;
 use mereo::source::{self, Source, Weighted};
@@ -15,7 +15,6 @@ use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use serde_json::{Value, json};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -46,22 +45,6 @@ impl Named {
     }
 }
 
-/// The parameters of a method that are used where none are given, as JSON.
-///
-/// # Errors
-/// A name that is none of a method's.
-#[pyfunction]
-pub fn defaults(method: &str) -> PyResult<String> {
-    let value = match Named::of(method, "{}").map_err(raised)? {
-        Named::Pca(m) => json!(m),
-        Named::Vq(m) => json!(m),
-        Named::Nmf(m) => json!(m),
-        Named::Ae(m) => json!(m),
-        Named::Sae(m) => json!(m),
-    };
-    Ok(value.to_string())
-}
-
 /// What a fit tells as it goes.
 enum Said {
     /// After a pass.
@@ -76,7 +59,6 @@ struct How {
     image: Option<(usize, usize)>,
     columns: Option<Vec<String>>,
     memory: Option<u64>,
-    checkpoint: Option<Checkpoint>,
     /// Whether anybody looks within passes.
     follow: bool,
 }
@@ -90,7 +72,7 @@ struct How {
 /// `ValueError` for parameters and rows that can't be used, `OSError` for files.
 #[pyfunction]
 #[pyo3(signature = (method, params, data, *, given=None, weights=None, see=None, threads=0, memory=None, name="array".to_string(),
-    image=None, columns=None, checkpoint=None, every=60.0, resume=false))]
+    image=None, columns=None))]
 #[allow(clippy::too_many_arguments, reason = "keywords of Python")]
 pub fn fit<'py>(
     py: Python<'py>,
@@ -105,9 +87,6 @@ pub fn fit<'py>(
     name: String,
     image: Option<(usize, usize)>,
     columns: Option<Vec<String>>,
-    checkpoint: Option<PathBuf>,
-    every: f64,
-    resume: bool,
 ) -> PyResult<(Model, String, Option<Py<PyAny>>)> {
     let mut named = Named::of(method, params).map_err(raised)?;
     let table = Table::of(data)?;
@@ -124,8 +103,7 @@ pub fn fit<'py>(
         }
         Named::Pca(_) | Named::Ae(_) | Named::Sae(_) => {}
     }
-    let checkpoint = checkpoint.map(|path| Checkpoint { path, every: Duration::from_secs_f64(every.max(0.0)), resume });
-    let how = How { name, image, columns, memory, checkpoint, follow: see.is_some() };
+    let how = How { name, image, columns, memory, follow: see.is_some() };
     let work = |rows: &dyn Source| {
         let done = gate::watched(
             py,
@@ -210,14 +188,14 @@ where
         watch: Some(&mut watch),
         follow: if how.follow { Some(&mut follow) } else { None },
         cancel: Some(cancel),
-        checkpoint: how.checkpoint,
+        checkpoint: None,
     };
     let fitted = fold::fit_on(method, rows, &Cpu, &Solo, options)?;
     let about = About { image: how.image, columns: how.columns, ..About::new(&how.name, shape, method, &fitted) };
-    let Fitted { model, curve, kept, starts, stop, unsaved } = fitted;
+    let Fitted { model, curve, kept, starts, stop, .. } = fitted;
     let remedy = if stop == Stop::Diverged { method.remedy() } else { None };
     let facts = json!({
-        "curve": curve, "kept": kept, "starts": starts, "stop": stop, "unsaved": unsaved, "seconds": started.elapsed().as_secs_f64(),
+        "curve": curve, "kept": kept, "starts": starts, "stop": stop, "seconds": started.elapsed().as_secs_f64(),
         "rows": shape.rows, "cols": shape.cols, "remedy": remedy, "params": about.params,
     });
     Ok((Model::new(Bundle { pipeline: Pipeline::raw(shape.cols), model: Box::new(model), about }), facts.to_string()))
@@ -276,17 +254,8 @@ where
     fn model(&self) -> Result<Bundle> {
         let Some(state) = &self.state else { return Err(Error::data("nothing was learned from yet; give rows first")) };
         let shape = Shape { rows: self.seen as usize, ..self.shape };
-        let about = About {
-            data: "batches".into(),
-            shape,
-            columns: None,
-            image: None,
-            params: serde_json::to_value(&self.method).unwrap_or_default(),
-            curve: vec![self.loss],
-            gradients: Vec::new(),
-            stop: Stop::Limit,
-            version: env!("CARGO_PKG_VERSION").into(),
-        };
+        let params = serde_json::to_value(&self.method).unwrap_or_default();
+        let about = About { curve: vec![self.loss], stop: Stop::Limit, ..About::unfitted("batches", shape, params) };
         Ok(Bundle { pipeline: Pipeline::raw(shape.cols), model: Box::new(self.method.model(state.clone())?), about })
     }
 }

@@ -20,7 +20,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<fit::Trainer>()?;
     m.add_class::<table::Opened>()?;
     m.add_function(wrap_pyfunction!(fit::fit, m)?)?;
-    m.add_function(wrap_pyfunction!(fit::defaults, m)?)?;
     m.add_function(wrap_pyfunction!(models::load, m)?)?;
     m.add_function(wrap_pyfunction!(models::read_sae, m)?)?;
     m.add_function(wrap_pyfunction!(models::sae_formats, m)?)?;

@@ -4,7 +4,7 @@ use crate::errors::raised;
 use crate::gate;
 use crate::table::Table;
 use mereo::bundle::{About, Bundle};
-use mereo::fold::{Shape, Stop};
+use mereo::fold::Shape;
 use mereo::formats::{self, SaeFormat};
 use mereo::measure;
 use mereo::model::Codes;
@@ -308,17 +308,8 @@ pub fn read_sae(py: Python, path: PathBuf, format: Option<&str>, k: Option<usize
     let format = format.map(named).transpose()?;
     let found = py.detach(|| formats::read(&path, &formats::Read { format, k })).map_err(raised)?;
     let cols = found.model.atoms.cols;
-    let about = About {
-        data: format!("elsewhere ({})", found.format),
-        shape: Shape { rows: 0, cols },
-        columns: None,
-        image: None,
-        params: json!({ "k": found.model.atoms.rows, "from": found.format.name() }),
-        curve: Vec::new(),
-        gradients: Vec::new(),
-        stop: Stop::Converged,
-        version: env!("CARGO_PKG_VERSION").into(),
-    };
+    let params = json!({ "k": found.model.atoms.rows, "from": found.format.name() });
+    let about = About::unfitted(&format!("elsewhere ({})", found.format), Shape { rows: 0, cols }, params);
     let bundle = Bundle { pipeline: Pipeline::raw(cols), model: Box::new(found.model), about };
     Ok((Model::new(bundle), found.format.name().into(), found.notes))
 }

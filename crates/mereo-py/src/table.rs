@@ -133,8 +133,7 @@ impl Opened {
 
     /// All rows as an array.
     fn array<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let all =
-            py.detach(|| mereo::fold::draw(&*self.opened.source, usize::MAX, 0).map(|rows| rows.to_mat())).map_err(raised)?;
+        let all = py.detach(|| mereo::fold::collect(&*self.opened.source)).map_err(raised)?;
         all.data.into_pyarray(py).reshape([all.rows, all.cols])
     }
 }

@@ -63,14 +63,24 @@ impl About {
     /// The origin of a fit; columns and image shape are added by who knows them.
     pub fn new<M: Method>(data: &str, shape: Shape, method: &M, fitted: &Fitted<M::Model>) -> Self {
         Self {
+            curve: fitted.curve.iter().map(|p| p.loss).collect(),
+            gradients: fitted.curve.iter().filter_map(|p| p.gradient).collect(),
+            stop: fitted.stop,
+            ..Self::unfitted(data, shape, serde_json::to_value(method).unwrap_or_default())
+        }
+    }
+
+    /// The origin of a model that no fit of passes made: of another library, say.
+    pub fn unfitted(data: &str, shape: Shape, params: Value) -> Self {
+        Self {
             data: data.into(),
             shape,
             columns: None,
             image: None,
-            params: serde_json::to_value(method).unwrap_or_default(),
-            curve: fitted.curve.iter().map(|p| p.loss).collect(),
-            gradients: fitted.curve.iter().filter_map(|p| p.gradient).collect(),
-            stop: fitted.stop,
+            params,
+            curve: Vec::new(),
+            gradients: Vec::new(),
+            stop: Stop::Converged,
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }

@@ -4,7 +4,7 @@ use crate::args::Global;
 use crate::failure::{Failure, Result};
 use crate::{load, output, show};
 use mereo::bundle::{About, Bundle};
-use mereo::fold::{Shape, Stop};
+use mereo::fold::Shape;
 use mereo::formats::{self, SaeFormat};
 use mereo::store::Bag;
 use mereo::{Pipeline, SaeGate, SaeModel};
@@ -155,17 +155,9 @@ fn read(args: &Args) -> Result<Read> {
     if !ours {
         let format = args.from.and_then(|from| if let Kind::Other(format) = from { Some(format) } else { None });
         let found = formats::read(path, &formats::Read { format, k: args.k })?;
-        let about = About {
-            data: format!("elsewhere ({})", found.format),
-            shape: Shape { rows: 0, cols: found.model.atoms.cols },
-            columns: None,
-            image: None,
-            params: json!({ "k": found.model.atoms.rows, "gate": gate(&found.model.gate), "from": found.format.name() }),
-            curve: Vec::new(),
-            gradients: Vec::new(),
-            stop: Stop::Converged,
-            version: env!("CARGO_PKG_VERSION").into(),
-        };
+        let shape = Shape { rows: 0, cols: found.model.atoms.cols };
+        let params = json!({ "k": found.model.atoms.rows, "gate": gate(&found.model.gate), "from": found.format.name() });
+        let about = About::unfitted(&format!("elsewhere ({})", found.format), shape, params);
         return Ok(Read { kind: Kind::Other(found.format), model: found.model, notes: found.notes, about });
     }
     let bundle = load::model(path)?;

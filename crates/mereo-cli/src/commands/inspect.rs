@@ -276,7 +276,7 @@ fn found(learned: &Mat, truth: &OsStr, reading: &Reading) -> Result<Found> {
         load::model(path)?.model.atoms().clone()
     } else {
         let rows = load::open(truth, reading)?;
-        fold::draw(rows.source.as_ref(), usize::MAX, 0)?.to_mat()
+        fold::collect(rows.source.as_ref())?
     };
     Ok(Found { atoms: planted.rows, recovery: measure::recovery(&planted, learned)? })
 }

@@ -158,8 +158,6 @@ class Estimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self._learned(rows, self._facts)
         if stopped is not None:
             raise stopped
-        if self._facts["unsaved"]:
-            warnings.warn(f"the last checkpoint was not written: {self._facts['unsaved']}", UserWarning, stacklevel=3)
         if self._facts["stop"] == "diverged":
             remedy = self._facts["remedy"] or "take shorter steps"
             warnings.warn(

@@ -124,7 +124,6 @@ def estimator_of(model: Any) -> Any:
         "seconds": 0.0,
         "kept": len(told["curve"]),
         "params": told["params"],
-        "unsaved": None,
         "remedy": None,
     }
     estimator._set(model, facts)
