@@ -1,0 +1,10 @@
+//! What the latents of a fitted model mean, told by the rows of a corpus and their texts.
+//!
+//! Everything here works for any model whose codes are sparse or not negative, and without a network. Random choices are by seed, and ties by
+//! index, so that the same input gives the same output.
+//!
+//! - [`codes`]: codes of a corpus, by row and by latent.
+
+pub mod codes;
+
+pub use codes::{Both, Lists};
