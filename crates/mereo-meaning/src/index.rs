@@ -13,13 +13,16 @@
 //! | `latent.starts`, `latent.at`, `latent.values` | rows of each latent |
 //! | `texts.starts`, `texts.utf8` | texts of the rows |
 //! | `column.N` | what else is known of rows, as JSON |
+//! | `labels.jsonl` | what latents are called, once that is known |
 //!
 //! All numbers are little-endian.
 
 mod build;
+mod labels;
 mod map;
 
 pub use build::{Build, build};
+pub use labels::Labelled;
 
 use crate::codes::{Both, Lists};
 use crate::texts::Texts;

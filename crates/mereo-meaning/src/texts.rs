@@ -11,15 +11,6 @@ pub trait Texts: Sync {
     fn text(&self, i: usize) -> &str;
 }
 
-impl<S: AsRef<str> + Sync> Texts for [S] {
-    fn count(&self) -> usize {
-        self.len()
-    }
-    fn text(&self, i: usize) -> &str {
-        self[i].as_ref()
-    }
-}
-
 impl<S: AsRef<str> + Sync> Texts for Vec<S> {
     fn count(&self) -> usize {
         self.len()

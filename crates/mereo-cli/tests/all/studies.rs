@@ -146,7 +146,7 @@ fn lee_seung_is_told_claim_by_claim_on_the_embedded_faces() {
     let line = |i: usize| if i.is_multiple_of(2) { "5,3,0,0,2" } else { "0,0,5,3,2" };
     std::fs::write(folder.path().join("counts.csv"), (0..10).map(line).collect::<Vec<_>>().join("\n")).expect("write");
     std::fs::write(folder.path().join("words.txt"), "court\njudge\nmetal\niron\nlead").expect("write");
-    let line = "repro lee-seung --passes 120 --counts counts.csv --vocabulary words.txt --features 2";
+    let line = "repro lee-seung --passes 60 --counts counts.csv --vocabulary words.txt --features 2";
     let found = json(folder.path(), line);
     let claims = found["claims"].as_array().expect("claims");
     assert_eq!((claims.len(), found["embedded"].as_bool()), (12, Some(true)));

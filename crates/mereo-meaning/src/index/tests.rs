@@ -82,6 +82,14 @@ fn what_can_be_no_index_is_refused_and_nothing_is_lost() {
     let index = Index::open(&path).expect("open");
     assert!(index.need_texts().is_err() && index.need_latent(4).is_err() && index.need_latent(3).is_ok());
     assert!(index.column("class").expect_err("none").to_string().contains("--texts"));
+    assert_eq!(index.labels().expect("none yet"), vec![None; 4]);
+    let label = Labelled { latent: 2, label: "a loop".into(), by: "terms".into(), f1: Some(0.5), ..Labelled::default() };
+    index.keep_labels(std::slice::from_ref(&label)).expect("kept");
+    assert_eq!(index.labels().expect("labels"), [None, None, Some(label), None]);
+    std::fs::write(path.join("labels.jsonl"), "{\"latent\":9,\"label\":\"\",\"by\":\"\"}\n").expect("write");
+    assert!(index.labels().expect_err("wild").to_string().contains("no latent 9"));
+    std::fs::write(path.join("labels.jsonl"), "{").expect("write");
+    assert!(index.labels().expect_err("torn").to_string().contains("line 1"));
     drop(index);
     // A file that was cut short, and one that points nowhere.
     let at = path.join("latent.at");
