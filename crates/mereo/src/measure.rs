@@ -21,7 +21,7 @@ mod tests;
 
 pub use atoms::{AtomMeasures, atoms};
 pub use codes::{CodeMeasures, codes};
-pub use matching::{FoundAgain, Matched, Pair, found_again, matched, stability};
+pub use matching::{FoundAgain, Matched, Pair, assign, found_again, matched, stability};
 pub use sparse::{
     AtK, AtPrefix, Near, Recovery, SparseMeasures, bins, by_prefix, encoder_decoder, multi_k, nearest, recovery, sparse,
 };

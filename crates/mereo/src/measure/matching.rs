@@ -107,8 +107,11 @@ pub fn found_again(atoms: &Mat, others: &[&Mat]) -> Result<FoundAgain> {
 /// For each row of `gain` (m × n, m ≤ n) a column of its own, so that the sum of the picked |gain| is the largest possible.
 ///
 /// One row after another enters along the path of least reduced cost from it to a free column (Dijkstra); `u` and `v` are
-/// the dual prices that keep all reduced costs 1 − |gain| − u − v at 0 or above.
-pub(super) fn assign(gain: &Mat) -> Vec<usize> {
+/// the dual prices that keep all reduced costs 1 − |gain| − u − v at 0 or above. Entries lie in [−1, 1].
+///
+/// # Panics
+/// More rows than columns.
+pub fn assign(gain: &Mat) -> Vec<usize> {
     let (m, n) = (gain.rows, gain.cols);
     let (mut u, mut v) = (vec![0f64; m], vec![0f64; n]);
     let mut row_of: Vec<Option<usize>> = vec![None; n];
