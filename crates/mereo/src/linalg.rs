@@ -17,11 +17,13 @@ use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, re
 use faer::{Accum, Conj, MatMut, MatRef, Par, Spec};
 use rayon::prelude::*;
 
+mod factor;
 mod gram;
 mod krylov;
 pub(crate) mod lanes;
 pub(crate) mod product;
 mod triangle;
+pub use factor::Factor;
 pub use gram::{Frame, add_gram, add_gram_times, mirror};
 pub use krylov::{Krylov, Ritz, eigh_top, svd_top};
 
