@@ -2,9 +2,11 @@
 //!
 //! - [`open`]: an encoder from a folder or from the cache of Hugging Face, offline.
 //! - [`Bert`]: sentence encoders of BERT's kind. [`Fixed`]: a table of token vectors, averaged.
+//! - [`endpoint`]: any server that speaks as OpenAI's does.
 //! - [`read`]: texts, and what stands beside them, from files.
 
 pub mod bert;
+pub mod endpoint;
 pub mod fixed;
 mod hub;
 mod lanes;
