@@ -130,6 +130,20 @@ pub enum Command {
     Reconstruct(commands::reconstruct::Args),
     /// Show what a model learned: its atoms, and how it does on data.
     Inspect(commands::inspect::Args),
+    /// Turn texts into rows, by an encoder on this machine or an endpoint.
+    Embed(commands::embed::Args),
+    /// Write an index of a model over a corpus, which the next five commands read.
+    Index(commands::index::Args),
+    /// Show latents, or rows, of an index: examples, neighbours, company.
+    Latent(commands::latent::Args),
+    /// Call latents by name, and score the names.
+    Label(commands::label::Args),
+    /// Find general latents and the special ones below them.
+    Families(commands::families::Args),
+    /// Say which latents tell classes, or two selections of rows, apart.
+    Tell(commands::tell::Args),
+    /// Search the rows of an index, with latents to steer by.
+    Search(commands::search::Args),
     /// Write a model's atoms as numbers or as pictures.
     Export(commands::export::Args),
     /// Turn a sparse autoencoder of one library into that of another.

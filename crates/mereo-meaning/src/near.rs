@@ -21,7 +21,7 @@ pub(crate) fn before(a: &Hit, b: &Hit) -> std::cmp::Ordering {
 }
 
 /// The `top` of `n` by falling `score`, ties by number; what scores NaN or −∞ is left out.
-pub(crate) fn best(n: usize, top: usize, score: impl Fn(usize) -> f64 + Sync) -> Vec<Hit> {
+pub fn best(n: usize, top: usize, score: impl Fn(usize) -> f64 + Sync) -> Vec<Hit> {
     if top == 0 {
         return Vec::new();
     }

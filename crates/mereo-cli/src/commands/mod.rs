@@ -6,17 +6,24 @@ pub mod completions;
 pub mod convert;
 pub mod data;
 pub mod dynamics;
+pub mod embed;
 pub mod export;
+pub mod families;
 pub mod fit;
+pub mod index;
 pub mod info;
 pub mod inspect;
+pub mod label;
+pub mod latent;
 pub mod parts;
 pub mod rank;
 pub mod reconstruct;
 pub mod repro;
 pub mod scaling;
+pub mod search;
 pub mod stability;
 pub mod sweep;
+pub mod tell;
 pub mod transform;
 
 use crate::args::{Cli, Command};
@@ -47,6 +54,13 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Transform(args) => transform::run(&args, &global),
         Command::Reconstruct(args) => reconstruct::run(&args, &global),
         Command::Inspect(args) => inspect::run(&args, &global),
+        Command::Embed(args) => embed::run(&args, &global),
+        Command::Index(args) => index::run(&args, &global),
+        Command::Latent(args) => latent::run(&args, &global),
+        Command::Label(args) => label::run(&args, &global),
+        Command::Families(args) => families::run(&args, &global),
+        Command::Tell(args) => tell::run(&args, &global),
+        Command::Search(args) => search::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),
         Command::Convert(args) => convert::run(&args, &global),
         Command::Info(args) => info::run(&args, &global),
