@@ -9,9 +9,9 @@
 //!   b = 0.75), divided by what it could be at most;
 //! - **cosine** of the embeddings of label and text, if both are given.
 //!
-//! Where a signal is 0, and what is sure, is set by the rows that the label was made from, whose truth its maker knew: 0 is halfway between
-//! its means on active rows and on those that lack the latent, and 1 is as far as the former mean, or one standard deviation if that is
-//! farther. The truth of tested rows is never looked at. The confidence is the mean of the signals. It is a weaker reader
+//! Where a signal is 0, and what is sure, is set by the rows that the label was made from, whose truth its maker knew: 0 is between its means on
+//! active rows and on those that lack the latent, as many standard deviations from either; 1 is the former mean, −1 the latter. The truth of
+//! tested rows is never looked at. The confidence is the mean of the signals. It is a weaker reader
 //! than a language model: a label in other words than the texts' own has only its embedding to be found by.
 
 use crate::examples::{Examples, Set};
@@ -142,20 +142,47 @@ impl Offline<'_> {
 fn confidences(signal: &dyn Fn(usize) -> f64, of: &Examples) -> Vec<f64> {
     let active: Vec<f64> = of.label.active.iter().map(|e| signal(e.row)).collect();
     let lacking: Vec<f64> = of.label.lacking.iter().map(|&row| signal(row)).collect();
-    let (zero, sure) = calibrated(&active, &lacking);
+    let scale = Scale::new(&active, &lacking);
     let tested = of.test.active.iter().map(|e| e.row).chain(of.test.lacking.iter().copied());
-    tested.map(|row| ((signal(row) - zero) / sure).clamp(-1.0, 1.0)).collect()
+    tested.map(|row| scale.of(signal(row))).collect()
 }
 
-/// Where a signal says nothing, and how far from there it is sure.
-fn calibrated(active: &[f64], lacking: &[f64]) -> (f64, f64) {
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
-    let variance = |v: &[f64]| v.iter().map(|x| (x - mean(v)).powi(2)).sum::<f64>() / v.len() as f64;
-    let (a, l) = (mean(active), mean(lacking));
-    let deviation = f64::midpoint(variance(active), variance(lacking)).sqrt();
-    let sure = ((a - l).abs() / 2.0).max(deviation);
-    // Of a signal that is the same everywhere only rounding is left, which says nothing.
-    (f64::midpoint(a, l), if sure <= 1e-9 * (a.abs() + l.abs()) { f64::INFINITY } else { sure })
+/// Confidence of a signal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Scale {
+    /// Where it says nothing.
+    zero: f64,
+    /// How far above that it is sure.
+    above: f64,
+    /// How far below.
+    below: f64,
+}
+
+impl Scale {
+    /// By what it is on rows whose truth is known.
+    fn new(active: &[f64], lacking: &[f64]) -> Self {
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+        let deviation = |v: &[f64]| (v.iter().map(|x| (x - mean(v)).powi(2)).sum::<f64>() / v.len() as f64).sqrt();
+        let (a, l) = (mean(active), mean(lacking));
+        let (of_active, of_lacking) = (deviation(active), deviation(lacking));
+        // Less is rounding.
+        let least = 1e-9 * (a.abs() + l.abs());
+        if a - l > least {
+            // A tenth of the gap besides, so that 0 is apart from both where few rows are all alike.
+            let wider = 0.1 * (a - l);
+            let zero = l + (a - l) * (of_lacking + wider) / (of_active + of_lacking + 2.0 * wider);
+            return Self { zero, above: a - zero, below: zero - l };
+        }
+        // It can't tell them apart, or says the opposite; it is not turned round.
+        let sure = ((l - a) / 2.0).max(of_active.max(of_lacking));
+        let sure = if sure <= least { f64::INFINITY } else { sure };
+        Self { zero: f64::midpoint(a, l), above: sure, below: sure }
+    }
+
+    fn of(&self, signal: f64) -> f64 {
+        let off = signal - self.zero;
+        (off / if off > 0.0 { self.above } else { self.below }).clamp(-1.0, 1.0)
+    }
 }
 
 /// What a label asks of a text.

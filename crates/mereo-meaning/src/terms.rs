@@ -3,10 +3,11 @@
 //! A term is a word or two words that follow each other. With the texts on which the latent is active weighted by their codes (w, of sum 1),
 //! c the times that a term is in a text, s(c) = 2c / (c + 1), n texts in all, and f of them with the term:
 //!
-//! > score = (Σᵢ wᵢ s(cᵢ) − mean of s(c) over texts that lack the latent) · ln(1 + n / f)
+//! > score = (Σᵢ wᵢ s(cᵢ) − max(mean of s(c) over texts that lack the latent, f / n)) · ln(1 + n / f)
 //!
 //! This is the class-based TF-IDF of Grootendorst (2022) with two changes: a text counts by how much it has of a term, with little for
-//! further mentions, so that no single text names a latent; and terms of texts that are near, but lack the latent, count against.
+//! further mentions, so that no single text names a latent; and what texts that are near, but lack the latent, have of it counts against, or
+//! what any text has, so that words of all trades don't win by chance where nothing else is shared.
 //!
 //! Then labels are made to read well: a word that is nearly always part of a pair gives way to it ("neutron star", not "star"), pairs grow to
 //! whole phrases, a term is left out that repeats a word, and all is spelt as it is most often.
@@ -149,7 +150,7 @@ pub fn labels(words: &Words, examples: &[Examples], how: &Terms) -> Result<Vec<L
 
 /// The score of a term that active texts have `active` of, and others `lacking`, and that `found` of `n` texts have.
 fn score(active: f64, lacking: f64, n: f64, found: f64) -> f64 {
-    (active - lacking) * (n / found.max(1.0)).ln_1p()
+    (active - lacking.max(found / n)) * (n / found.max(1.0)).ln_1p()
 }
 
 /// What c mentions in one text count.
@@ -210,9 +211,6 @@ fn candidates(words: &Words, of: &Set, how: &Terms) -> Vec<Term> {
     }
     if out.iter().any(|t| t.active > t.lacking) {
         out.retain(|t| t.active > t.lacking);
-    } else {
-        // Nothing sets them apart: what they share is still what they are about.
-        out.iter_mut().for_each(|t| t.lacking = 0.0);
     }
     out
 }
@@ -239,6 +237,10 @@ fn count_pairs(words: &Words, pairs: &[u64]) -> Vec<u32> {
 
 /// The label of one latent, of terms with their scores.
 fn label(words: &Words, of: &Examples, terms: &mut Vec<Term>, how: &Terms) -> Label {
+    // Where nothing sets it apart, the best of a bad lot is told.
+    if terms.iter().any(|t| t.score > 0.0) {
+        terms.retain(|t| t.score > 0.0);
+    }
     give_way(terms, how);
     terms.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.code.cmp(&b.code)));
     let texts = phrase::Texts::new(words, &of.label);

@@ -23,11 +23,21 @@ fn f1_by_hand() {
 }
 
 #[test]
-fn the_zero_is_halfway() {
-    // Means 3 and 1, standard deviations 1 and 0: halfway is 2, half the gap is 1, more than sqrt(1/2).
-    assert_eq!(calibrated(&[2.0, 4.0], &[1.0, 1.0]), (2.0, 1.0));
-    // No gap: one deviation.
-    assert_eq!(calibrated(&[0.0, 2.0], &[0.0, 2.0]), (1.0, 1.0));
+fn the_zero_is_as_many_deviations_from_either() {
+    // Means 4 and 2, standard deviations 1 and 1/2, and a tenth of the gap: 2 + 2 · 0.7 / 1.9.
+    let scale = Scale::new(&[3.0, 5.0], &[1.5, 2.5]);
+    let zero = 2.0 + 1.4 / 1.9;
+    assert!((scale.zero - zero).abs() < 1e-12, "{scale:?}");
+    for (signal, is) in [(4.0, 1.0), (2.0, -1.0), (9.0, 1.0), (0.0, -1.0), (zero, 0.0), (f64::midpoint(zero, 4.0), 0.5)] {
+        assert!((scale.of(signal) - is).abs() < 1e-12, "{signal}");
+    }
+    // The opposite: halfway, and not turned round.
+    let scale = Scale::new(&[1.0, 1.0], &[3.0, 3.0]);
+    assert_eq!([scale.of(1.0), scale.of(2.0), scale.of(2.5), scale.of(3.0)], [-1.0, 0.0, 0.5, 1.0]);
+    // No gap: one deviation. Nothing that varies: no confidence.
+    assert_eq!(Scale::new(&[0.0, 2.0], &[0.0, 2.0]), Scale { zero: 1.0, above: 1.0, below: 1.0 });
+    assert_eq!(Scale::new(&[0.1; 7], &[0.1; 3]).of(0.1), 0.0);
+    assert!(Scale::new(&[], &[1.0]).of(1.0).is_nan());
 }
 
 /// Rows 0–9 tell of pulsars, 10–19 of dust; each fourth one is tested.
@@ -37,7 +47,7 @@ fn corpus() -> (Vec<String>, Examples) {
         format!("{about} by telescope number{}", i % 3)
     });
     let of = |test: bool| {
-        let on = move |i: &usize| (i % 4 == 0) == test;
+        let on = move |i: &usize| i.is_multiple_of(4) == test;
         Set {
             active: (0..10).filter(on).map(|row| Example { row, value: 1.0 }).collect(),
             top: 0,
@@ -117,6 +127,6 @@ fn what_does_not_fit_is_an_error() {
     let (texts, of) = corpus();
     let words = Words::new(&texts[..5].to_vec(), 100).expect("words");
     let predictor = Offline { words: &words, embedded: None };
-    assert!(predictor.scores(&["a", "b"], &[of.clone()]).is_err());
+    assert!(predictor.scores(&["a", "b"], std::slice::from_ref(&of)).is_err());
     assert!(predictor.scores(&["a"], &[of]).expect_err("row").to_string().contains("there are 5 texts"));
 }

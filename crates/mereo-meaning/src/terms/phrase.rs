@@ -69,9 +69,9 @@ impl<'a> Texts<'a> {
             match best {
                 Some((times, texts, side, word)) if texts >= 2 && times as f64 >= together * f64::from(count) => {
                     if side == 0 {
-                        out.push(word)
+                        out.push(word);
                     } else {
-                        out.insert(0, word)
+                        out.insert(0, word);
                     }
                 }
                 _ => break,
