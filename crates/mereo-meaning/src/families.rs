@@ -35,12 +35,14 @@ mod dot;
 mod forest;
 mod measures;
 mod pairs;
+mod planted;
 #[cfg(test)]
 mod tests;
 
 pub use dot::dot;
 pub use measures::{BlockRatio, FamilyMeasures, FamilyScore, measures};
 pub use pairs::{Cooccurring, cooccurring};
+pub use planted::{LATENTS, planted, quality};
 
 use crate::codes::Both;
 use mereo::{Error, Result};

@@ -3,6 +3,7 @@
 mod claims;
 mod lee_seung;
 mod notes;
+mod oneill;
 mod peer;
 mod refinetti;
 mod variants;
@@ -31,6 +32,7 @@ Examples:
   mereo repro lee-seung --data FOLDER    figures 1 and 4 of Lee and Seung 1999 and twelve claims, on CBCL faces and word counts of FOLDER
   mereo repro lee-seung                  figure 1 and the claims on the embedded faces
   mereo repro refinetti --quick          how shallow autoencoders learn: eleven claims of Refinetti and Goldt 2022, by descent and by its equations
+  mereo repro oneill --data FOLDER       what latents of text embeddings mean: eleven claims of O'Neill et al. 2024, on arXiv abstracts
   mereo repro notes --data FOLDER        four experiments on Olivetti and LFW faces, beside scikit-learn where that is installed";
 
 /// What to reproduce.
@@ -40,6 +42,8 @@ pub enum What {
     LeeSeung(lee_seung::Args),
     /// Refinetti and Goldt, ICML 2022: eleven claims on how shallow autoencoders learn, by descent and by its equations.
     Refinetti(refinetti::Args),
+    /// O'Neill et al., 2024: eleven claims on sparse autoencoders of text embeddings: sizes, labels, families, steering.
+    Oneill(oneill::Args),
     /// Four experiments with NMF of faces, beside scikit-learn on the same machine, and what a grid says of their conclusions.
     Notes(notes::Args),
 }
@@ -49,6 +53,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     match &args.what {
         What::LeeSeung(args) => lee_seung::run(args, global),
         What::Refinetti(args) => refinetti::run(args, global),
+        What::Oneill(args) => oneill::run(args, global),
         What::Notes(args) => notes::run(args, global),
     }
 }

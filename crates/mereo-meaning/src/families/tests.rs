@@ -1,7 +1,6 @@
 use super::*;
 use crate::codes::OwnedBoth;
 use mereo::Csr;
-use mereo::rng::rng;
 
 /// Codes of `n` rows, from the rows on which each latent fires.
 fn latents(n: usize, fires: &[&[u32]]) -> OwnedBoth {
@@ -21,38 +20,8 @@ fn latents(n: usize, fires: &[&[u32]]) -> OwnedBoth {
     OwnedBoth::new(&by_latent.view().to_mat().transpose().view().to_csr()).expect("both")
 }
 
-const PARENTS: usize = 10;
-const CHILDREN: usize = 8;
-const NOISE: usize = 40;
-const LATENTS: usize = PARENTS * (1 + CHILDREN) + NOISE;
-
-/// Rows of a planted hierarchy: parents come first, then the children of each, then independent latents as frequent as a child. A parent fires on
-/// `density` of the rows: with probability .9 where one of its children does, and nowhere else.
 fn planted(density: f64, order: impl Fn(usize) -> usize) -> OwnedBoth {
-    let n = 40_000;
-    let child = 1.0 - (1.0 - density / 0.9).powf(1.0 / CHILDREN as f64);
-    let (mut starts, mut at) = (vec![0], Vec::new());
-    for i in 0..n {
-        let mut r = rng(3, 90, order(i) as u64);
-        let fires: Vec<bool> = (PARENTS..LATENTS).map(|_| r.uniform() < child).collect();
-        let any = |p: usize| fires[p * CHILDREN..(p + 1) * CHILDREN].iter().any(|f| *f);
-        let parents: Vec<bool> = (0..PARENTS).map(|p| r.uniform() < 0.9 && any(p)).collect();
-        at.extend((0..).zip(parents.iter().chain(&fires)).filter(|(_, f)| **f).map(|(j, _)| j));
-        starts.push(at.len() as u64);
-    }
-    let values = vec![1.0; at.len()];
-    OwnedBoth::new(&Csr::new(n, LATENTS, starts, at, values).expect("csr")).expect("both")
-}
-
-/// Precision and recall of (root, child), where the truth is (parent, its child).
-fn quality(families: &[Family]) -> (f64, f64) {
-    let mut pairs: Vec<(usize, usize)> = families.iter().flat_map(|f| f.children.iter().map(|&c| (f.root, c))).collect();
-    pairs.sort_unstable();
-    pairs.dedup();
-    let all = pairs.len() as f64;
-    let truth = |(p, c): &(usize, usize)| (PARENTS..PARENTS * (1 + CHILDREN)).contains(c) && (c - PARENTS) / CHILDREN == *p;
-    pairs.retain(truth);
-    (pairs.len() as f64 / all, pairs.len() as f64 / (PARENTS * CHILDREN) as f64)
+    super::planted(density, 40_000, order).expect("codes")
 }
 
 fn both_tests(density: f64) -> [(f64, f64); 2] {
