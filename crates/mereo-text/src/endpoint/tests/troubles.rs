@@ -61,7 +61,7 @@ fn a_stall_ends_with_the_timeout() {
 fn retry_after_holds_up_everybody() {
     let server = Server::new(|number, asked| match number {
         0 => Reply::new("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#).with("Retry-After", "1").after(200),
-        _ => vectors(asked).after(60),
+        _ => vectors(asked).after(400),
     });
     // A batch each, two at once: the second is on its way when the first is refused.
     let client = open(&Endpoint { batch: 1, concurrency: 2, ..quick(&server) });
