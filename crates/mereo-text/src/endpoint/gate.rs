@@ -25,7 +25,7 @@ struct State {
     foreseen: f64,
     /// Estimates of what may have been charged uncounted.
     uncounted: f64,
-    /// Estimates of what runs, and its number.
+    /// Estimates of what runs, uncorrected, and its number.
     running: f64,
     flights: usize,
     /// When the next request may start: by the pace, and by the server's wish.
@@ -35,12 +35,8 @@ struct State {
     good: u64,
 }
 
-/// A request that may be sent.
-pub(super) struct Ticket {
-    /// Cost by the estimate alone, and as corrected by what was seen.
-    plain: f64,
-    cost: f64,
-}
+/// A request that may be sent, with its cost by the estimate alone.
+pub(super) struct Ticket(f64);
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,6 +49,13 @@ pub(super) enum Bill {
     Good,
     /// Nothing.
     Free,
+}
+
+impl State {
+    /// What turned out dearer than foreseen so far is expected of the rest too.
+    fn factor(&self) -> f64 {
+        if self.foreseen > 0.0 { (self.counted / self.foreseen).max(1.0) } else { 1.0 }
+    }
 }
 
 impl Gate {
@@ -87,12 +90,10 @@ impl Gate {
                 state = self.wait(state, at - now);
                 continue;
             }
-            // What turned out dearer than foreseen so far is expected of the rest too.
-            let factor = if state.foreseen > 0.0 { (state.counted / state.foreseen).max(1.0) } else { 1.0 };
-            let cost = plain * factor;
             if let Some(budget) = self.budget {
-                let spent = state.counted + state.uncounted;
-                if spent + state.running + cost > budget * (1.0 + ROUNDING) {
+                let (spent, factor) = (state.counted + state.uncounted, state.factor());
+                let cost = plain * factor;
+                if spent + state.running * factor + cost > budget * (1.0 + ROUNDING) {
                     // Those that run may turn out cheaper.
                     if state.flights > 0 {
                         state = self.wait(state, STEP);
@@ -106,25 +107,25 @@ impl Gate {
                 }
             }
             state.slot = now + self.interval;
-            state.running += cost;
+            state.running += plain;
             state.flights += 1;
-            return Some(Ticket { plain, cost });
+            return Some(Ticket(plain));
         }
     }
 
-    /// Takes back a ticket. By value, since it holds once.
+    /// Takes back a ticket, by value since it holds once.
     #[allow(clippy::needless_pass_by_value)]
     pub(super) fn leave(&self, ticket: Ticket, bill: Bill) {
         let mut state = self.lock();
         state.flights -= 1;
         // Nothing runs: no rounding is left behind.
-        state.running = if state.flights == 0 { 0.0 } else { state.running - ticket.cost };
+        state.running = if state.flights == 0 { 0.0 } else { state.running - ticket.0 };
         match bill {
             Bill::Counted(usage) => {
                 state.counted += self.prices.of(usage);
-                state.foreseen += ticket.plain;
+                state.foreseen += ticket.0;
             }
-            Bill::Uncounted | Bill::Good => state.uncounted += ticket.cost,
+            Bill::Uncounted | Bill::Good => state.uncounted += ticket.0 * state.factor(),
             Bill::Free => {}
         }
         if matches!(bill, Bill::Counted(_) | Bill::Good) {

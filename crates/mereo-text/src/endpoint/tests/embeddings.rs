@@ -43,9 +43,14 @@ fn nothing_is_sent_where_nothing_is_asked() {
 
 #[test]
 fn a_bad_text_loses_only_itself() {
-    let server = Server::new(|_, asked| match asked.texts().iter().any(|t| t.contains("bad")) {
-        true => Reply::new("400 Bad Request", r#"{"error":{"message":"This text is too long.","type":"invalid_request_error"}}"#),
-        false => vectors(asked),
+    let server = Server::new(|_, asked| {
+        if asked.texts().iter().any(|t| t.contains("bad")) {
+            return Reply::new(
+                "400 Bad Request",
+                r#"{"error":{"message":"This text is too long.","type":"invalid_request_error"}}"#,
+            );
+        }
+        vectors(asked)
     });
     let mut texts = texts(8);
     texts[2] = "2 bad".into();
@@ -61,9 +66,9 @@ fn a_bad_text_loses_only_itself() {
 
 #[test]
 fn rows_that_failed_are_refilled_later() {
-    let server = Server::new(|number, asked| match asked.texts().iter().any(|t| t.starts_with("5 ")) && number < 9 {
-        true => Reply::new("500 Internal Server Error", "{}"),
-        false => vectors(asked),
+    let server = Server::new(|number, asked| {
+        let fails = number < 9 && asked.texts().iter().any(|t| t.starts_with("5 "));
+        if fails { Reply::new("500 Internal Server Error", "{}") } else { vectors(asked) }
     });
     let texts = texts(6);
     let client = open(&quick(&server));

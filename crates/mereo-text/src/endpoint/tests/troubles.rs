@@ -44,13 +44,12 @@ fn what_cant_pass_is_not() {
 
 #[test]
 fn a_stall_ends_with_the_timeout() {
-    // Before the first byte, and amid the body.
-    let server = Server::new(|number, asked| if number == 0 { vectors(asked).after(3000) } else { vectors(asked) });
+    let server = Server::new(|number, asked| if number == 0 { vectors(asked).after(5000) } else { vectors(asked) });
     let started = Instant::now();
-    let embedded = embed(&open(&Endpoint { timeout: 0.4, ..quick(&server) }), 2);
+    let embedded = embed(&open(&Endpoint { timeout: 1.0, ..quick(&server) }), 2);
     assert_eq!((embedded.missing().len(), server.asked().len(), embedded.report.uncounted), (0, 2, 1));
     let took = started.elapsed();
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_millis(2500), "{took:?}");
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_millis(4500), "{took:?}");
     // A stall at every attempt: the row fails and says so.
     let server = Server::new(|_, asked| vectors(asked).after(3000));
     let embedded = embed(&open(&Endpoint { timeout: 0.2, attempts: 2, ..quick(&server) }), 1);
@@ -61,8 +60,8 @@ fn a_stall_ends_with_the_timeout() {
 #[test]
 fn retry_after_holds_up_everybody() {
     let server = Server::new(|number, asked| match number {
-        0 => Reply::new("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#).with("Retry-After", "1").after(20),
-        _ => vectors(asked).after(60),
+        0 => Reply::new("429 Too Many Requests", r#"{"error":{"message":"slow down"}}"#).with("Retry-After", "1").after(200),
+        _ => vectors(asked).after(400),
     });
     // A batch each, two at once: the second is on its way when the first is refused.
     let client = open(&Endpoint { batch: 1, concurrency: 2, ..quick(&server) });

@@ -110,7 +110,7 @@ fn parameters_are_checked_and_saved() {
 #[test]
 fn pauses_double_with_a_jitter_of_their_own() {
     for attempt in 1..=12 {
-        let middle = (0.5 * 2f64.powi(attempt as i32 - 1)).min(20.0);
+        let middle = (0.5 * (1u64 << (attempt - 1)) as f64).min(20.0);
         let waits: Vec<f64> = (0..50).map(|row| backoff(0.5, 20.0, 7, row, attempt).as_secs_f64()).collect();
         assert!(waits.iter().all(|w| (0.5 * middle..=1.5 * middle).contains(w)), "{attempt}: {waits:?}");
         let mean = waits.iter().sum::<f64>() / 50.0;
