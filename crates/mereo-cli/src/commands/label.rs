@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
-    pub asked: asked::Args,
+    pub asked: asked::Asked,
 }
 
 const EXAMPLES: &str = "\

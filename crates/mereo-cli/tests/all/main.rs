@@ -10,6 +10,7 @@ mod dynamics;
 mod fetch;
 #[cfg(unix)]
 mod kill;
+mod meaning;
 #[cfg(target_os = "linux")]
 mod memory;
 mod missing;

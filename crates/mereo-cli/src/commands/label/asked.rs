@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 /// Flags of an endpoint.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "A language model")]
-pub struct Args {
+pub struct Asked {
     /// Ask a language model: the address of any server that speaks as OpenAI's does. Texts of the examples are sent there, and nothing else.
     #[arg(long, value_name = "URL", requires = "model")]
     pub endpoint: Option<String>,
@@ -55,7 +55,7 @@ fn prices(text: &str) -> std::result::Result<Prices, String> {
     Ok(Prices { input, output })
 }
 
-impl Args {
+impl Asked {
     fn endpoint(&self, model: &str, budget: Option<f64>) -> Endpoint {
         Endpoint {
             url: self.endpoint.clone().unwrap_or_default(),

@@ -99,9 +99,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let _ = stop::on_request("stopping after this part", global.quiet);
     let encoder = args.encoder.as_deref().map(mereo_text::open).transpose()?;
     let size = if args.quick {
-        Size { rows: 8_000, times: [2, 4, 8], ks: [8, 16, 32], passes: 12, queries: 40, labels: 300, seed: args.seed }
+        Size { rows: 20_000, times: [1, 2, 4], ks: [8, 16, 32], passes: 10, queries: 50, labels: 300, seed: args.seed }
     } else {
-        Size { rows: usize::MAX, times: [4, 8, 16], ks: [16, 32, 64], passes: 20, queries: 100, labels: 1500, seed: args.seed }
+        Size { rows: usize::MAX, times: [2, 4, 8], ks: [8, 16, 32], passes: 25, queries: 100, labels: 1500, seed: args.seed }
     };
     let corpus = corpus(args, size)?;
     if let Some(encoder) = &encoder

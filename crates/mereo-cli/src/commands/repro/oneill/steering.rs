@@ -195,7 +195,7 @@ fn rewrite(corpus: &Corpus, q: &Query, encoder: Option<&dyn Encoder>) -> Result<
 
 /// The law of the cosine, on pairs of latents that are orthogonal to the query and to each other, or nearly; with its points.
 fn s8(corpus: &Corpus, fit: &Fit, queries: &[Query]) -> Result<(Claim, Vec<(f64, f64, f64)>)> {
-    const NEAR: f64 = 0.05;
+    const NEAR: f64 = 0.02;
     let atoms = fit.bundle.model.atoms();
     let mut points: Vec<(f64, f64, f64)> = Vec::new();
     let mut worst = 0f64;
