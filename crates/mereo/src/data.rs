@@ -7,7 +7,12 @@
 //! # Ok::<(), mereo::Error>(())
 //! ```
 //!
-//! Pictures are kept as grey PNG montages (feature `images`, on by default), made by `scripts/make_assets.py`.
+//! Pictures are kept as grey PNG montages (feature `images`, on by default), made by `scripts/make_assets.py`. Texts, and the rows that
+//! an encoder made of them, are `glosses`, made by `scripts/make_glosses.py`.
+
+mod glosses;
+
+pub use glosses::Texts;
 
 use crate::error::{Error, Result};
 use crate::mat::Mat;
@@ -51,6 +56,16 @@ const SETS: &[Dataset] = &[
         image: Some((8, 8)),
         licence: "CC BY 4.0",
         credit: "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998",
+    },
+    Dataset {
+        name: "glosses",
+        about: "3,000 words with their definitions, 100 of each of 30 classes of nouns and verbs, the commonest first, as rows that the \
+                encoder all-MiniLM-L6-v2 made of them, of length 1, rounded to 8 bits; texts and classes come along",
+        rows: 3000,
+        cols: 384,
+        image: None,
+        licence: "WordNet licence",
+        credit: "Princeton University, WordNet 3.1; all-MiniLM-L6-v2",
     },
     Dataset {
         name: "swimmer",
@@ -117,20 +132,42 @@ pub fn find(name: &str) -> Option<&'static Dataset> {
 
 /// The rows of a set (rows × cols) and what is known of them; an unknown name is an error that lists the known ones.
 pub fn load(name: &str) -> Result<(Mat, &'static Dataset)> {
-    let Some(set) = find(name) else {
-        let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
-        let guess = closest(name, &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        return Err(Error::data(format!("there is no embedded data set `{name}`; there are {}{guess}", names.join(", "))));
-    };
+    let set = known(name)?;
     if let Some(made) = planted(set.name)? {
         return Ok((made.data, set));
     }
     let mat = match set.name {
         "faces" => pictures(set, include_bytes!("../assets/faces.png"), 255.0)?,
+        "glosses" => glosses::rows(set.rows, set.cols)?,
         // A value v of 0..=16 is stored as the grey 15v, so that the montage can be looked at.
         _ => pictures(set, include_bytes!("../assets/digits.png"), 240.0)?,
     };
     Ok((mat, set))
+}
+
+/// The texts of a set's rows, and columns of what else is known of them; `None` for a set whose rows are no texts.
+///
+/// Those of `glosses` are "lemma, lemma: definition", with the columns `lexname` (WordNet's lexicographer file: 30 classes), `synset`
+/// (a name for each row, such as `dog.n.01`) and `hypernym` (the synset above it, where that is a row too).
+///
+/// # Errors
+/// An unknown name.
+pub fn texts(name: &str) -> Result<Option<Texts>> {
+    let set = known(name)?;
+    Ok(if set.name == "glosses" { Some(glosses::texts(set.rows)?) } else { None })
+}
+
+/// The notice that must go with every copy of a set, where its terms ask for one.
+pub fn notice(name: &str) -> Option<&'static str> {
+    (name == "glosses").then_some(glosses::NOTICE)
+}
+
+fn known(name: &str) -> Result<&'static Dataset> {
+    find(name).ok_or_else(|| {
+        let names: Vec<&str> = SETS.iter().map(|set| set.name).collect();
+        let guess = closest(name, &names).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        Error::data(format!("there is no embedded data set `{name}`; there are {}{guess}", names.join(", ")))
+    })
 }
 
 /// Images (rows of height × width pixels, both even) of half the height and width, two by two pixels averaged.
@@ -152,11 +189,13 @@ pub fn halved(x: &Mat, (height, width): (usize, usize)) -> Result<Mat> {
     Ok(out)
 }
 
-/// The class of each row, where a set has classes: the person of a face (0..40), the digit shown (0..10), the cluster (0..10).
+/// The class of each row, where a set has classes: the person of a face (0..40), the digit shown (0..10), the lexicographer
+/// file of a gloss (0..30), the cluster (0..10).
 pub fn labels(name: &str) -> Option<Vec<usize>> {
     match name {
         "faces" => Some((0..400).map(|row| row / 10).collect()),
         "digits" => Some(include_str!("../assets/digits.txt").bytes().map(|digit| usize::from(digit - b'0')).collect()),
+        "glosses" => glosses::classes(find(name)?.rows).ok(),
         _ => planted(name).ok()??.labels,
     }
 }
@@ -225,7 +264,7 @@ mod tests {
     #[test]
     fn unknown_names_are_answered_with_the_known_ones() {
         let said = load("digit").expect_err("unknown").to_string();
-        assert!(said.contains("faces, digits, swimmer") && said.contains("did you mean `digits`?"), "{said}");
+        assert!(said.contains("faces, digits, glosses, swimmer") && said.contains("did you mean `digits`?"), "{said}");
         let said = load("zzz").expect_err("unknown").to_string();
         assert!(!said.contains("did you mean"), "{said}");
     }
@@ -235,7 +274,11 @@ mod tests {
         let bytes = include_bytes!("../assets/faces.png").len()
             + include_bytes!("../assets/digits.png").len()
             + include_bytes!("../assets/digits.txt").len();
-        assert!(bytes < 1_500_000, "{bytes} bytes");
+        assert!(bytes < 1_500_000, "{bytes} bytes of pictures");
+        let bytes = include_bytes!("../assets/glosses.i8.zlib").len()
+            + include_bytes!("../assets/glosses.tsv.zlib").len()
+            + include_bytes!("../assets/glosses.licence.txt").len();
+        assert!(bytes < 1_500_000, "{bytes} bytes of glosses");
     }
 
     #[test]

@@ -114,8 +114,13 @@ impl Known {
         json!({
             "name": self.name, "state": self.state, "rows": self.shape.0, "cols": self.shape.1, "image": self.image,
             "about": self.about, "licence": self.licence, "credit": self.credit,
-            "path": self.path.as_ref().map(|p| p.display().to_string()),
+            "path": self.path.as_ref().map(|p| p.display().to_string()), "notice": self.notice(),
         })
+    }
+
+    /// What its terms want in every copy.
+    fn notice(&self) -> Option<&'static str> {
+        mereo::data::notice(self.name)
     }
 
     fn image(&self) -> String {
@@ -171,7 +176,12 @@ fn show_one(name: &str, global: &Global) -> Result<()> {
         None => format!("can be fetched: mereo data fetch {}", set.name),
     };
     rows.push(("where".into(), state));
-    show::print(&show::pairs(&rows))
+    let mut text = show::pairs(&rows);
+    if let Some(notice) = set.notice() {
+        text += "\n";
+        text += notice;
+    }
+    show::print(&text)
 }
 
 fn bring(ask: &Ask, global: &Global) -> Result<()> {

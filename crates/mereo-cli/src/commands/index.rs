@@ -22,7 +22,8 @@ pub struct Args {
     /// The folder to write; an index that is there is replaced.
     #[arg(short, long, value_name = "FOLDER")]
     pub output: PathBuf,
-    /// Texts of the rows, in their order: .txt (a line each), .csv, .tsv, .jsonl or .parquet.
+    /// Texts of the rows, in their order: .txt (a line each), .csv, .tsv, .jsonl or .parquet [default: those that come with embedded
+    /// data].
     #[arg(long, value_name = "FILE")]
     pub texts: Option<PathBuf>,
     /// Columns of the texts' file that make up a text, joined by ". " [default: its only column of words, or the one called text].
@@ -36,6 +37,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   mereo index sae.mereo minilm.npy --texts abstracts.parquet --text-columns title,abstract --columns category -o arxiv.index
+  mereo index words.mereo glosses -o words.index                         embedded, with its texts and columns
   mereo index faces.mereo faces -o faces.index
   mereo search arxiv.index \"galaxy clusters\"";
 
@@ -43,12 +45,7 @@ Examples:
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let (bundle, data) = load::model_and_data(&args.from, None, global)?;
     let started = Instant::now();
-    let table = args.texts.as_deref().map(|path| {
-        let keep = if args.columns.is_empty() { Keep::Nothing } else { Keep::Named(args.columns.clone()) };
-        read::read(path, &Reading { text: args.text_columns.clone(), keep, ..Reading::default() })
-    });
-    let table = table.transpose()?;
-    let columns: Vec<Column> = table.iter().flat_map(|t| &t.columns).map(|(name, values)| column(name, values)).collect();
+    let (texts, columns) = told(args, &data)?;
     let source = data.source.as_ref();
     let bar = Progress::new("encoding", global).over(source::count(source));
     let mut watch = |rows| {
@@ -57,7 +54,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     };
     let how = Build {
         data: &data.name,
-        texts: table.as_ref().map(|t| &t.texts as &dyn Texts),
+        texts: texts.as_ref().map(|t| t as &dyn Texts),
         columns: &columns,
         memory: args.from.reading.memory.map_or(512 << 20, |m| (m / 2) as usize),
         watch: Some(&mut watch),
@@ -92,10 +89,27 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         ("time".into(), show::seconds(seconds)),
         ("written".into(), args.output.display().to_string()),
     ];
-    if let Some(table) = &table {
-        rows.insert(2, ("texts".into(), show::count(table.texts.len())));
+    if let Some(texts) = &texts {
+        rows.insert(2, ("texts".into(), show::count(texts.len())));
     }
     show::print(&show::pairs(&rows))
+}
+
+/// Texts of the rows, and what else is known of them: from the file that was named, or as they come with the data.
+fn told(args: &Args, data: &load::Loaded) -> Result<(Option<Vec<String>>, Vec<Column>)> {
+    if let Some(path) = &args.texts {
+        let keep = if args.columns.is_empty() { Keep::Nothing } else { Keep::Named(args.columns.clone()) };
+        let table = read::read(path, &Reading { text: args.text_columns.clone(), keep, ..Reading::default() })?;
+        let columns = table.columns.iter().map(|(name, values)| column(name, values)).collect();
+        return Ok((Some(table.texts), columns));
+    }
+    let known = if data.kind == "embedded" { mereo::data::texts(&data.name)? } else { None };
+    let Some(known) = known else { return Ok((None, Vec::new())) };
+    let columns = known.columns.into_iter().map(|(name, values)| {
+        let words: Vec<Option<&str>> = values.iter().map(|v| Some(v.as_str()).filter(|v| !v.is_empty())).collect();
+        Column { name, values: Values::classes(&words) }
+    });
+    Ok((Some(known.texts), columns.collect()))
 }
 
 fn column(name: &str, values: &Told) -> Column {

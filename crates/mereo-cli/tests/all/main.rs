@@ -8,6 +8,7 @@ mod compare;
 mod convert;
 mod dynamics;
 mod fetch;
+mod glosses;
 #[cfg(unix)]
 mod kill;
 mod meaning;

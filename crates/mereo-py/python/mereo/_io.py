@@ -147,8 +147,9 @@ def load_data(name: str) -> tuple[np.ndarray, tuple[int, int] | None]:
 
     Parameters
     ----------
-    name : {'faces', 'digits', 'swimmer', 'parts', 'clusters', 'spiked'}
-        400 faces of 64x64 pixels (ORL, AT&T Laboratories Cambridge), 1,797 digits of 8x8 (UCI), or generated ones with planted truth.
+    name : {'faces', 'digits', 'glosses', 'swimmer', 'parts', 'clusters', 'spiked'}
+        400 faces of 64x64 pixels (ORL, AT&T Laboratories Cambridge), 1,797 digits of 8x8 (UCI), 3,000 words with definitions as
+        384 numbers each (WordNet 3.1, Princeton University; by all-MiniLM-L6-v2), or generated ones with planted truth.
 
     Returns
     -------
