@@ -73,9 +73,21 @@ const RULES: &[Rule] = &[
         why: "linalg.rs alone names the linear-algebra crate",
     },
     Rule {
+        files: &["mereo-meaning/src"],
+        except: &[],
+        words: &["ureq", "http", "TcpStream", "clap", "mereo_text", "mereo_cli", "mereo_report", "println", "eprintln", "dbg"],
+        why: "what latents mean is told without a network, and printed by others",
+    },
+    Rule {
+        files: &["mereo-text/src"],
+        except: &[],
+        words: &["clap", "mereo_meaning", "mereo_cli", "mereo_report", "println", "eprintln", "dbg"],
+        why: "texts become rows for whoever asks",
+    },
+    Rule {
         files: &["mereo/src"],
         except: &[],
-        words: &["clap", "indicatif", "mereo_cli", "mereo_report", "println", "eprintln", "dbg"],
+        words: &["mereo_meaning", "mereo_text", "clap", "indicatif", "mereo_cli", "mereo_report", "println", "eprintln", "dbg"],
         why: "the library prints nothing and uses no other crate of ours",
     },
     Rule {

@@ -29,6 +29,23 @@ fn embedded_texts_are_fitted_indexed_labelled_and_searched() {
 }
 
 #[test]
+fn the_claims_on_embeddings_are_told_one_by_one() {
+    let p = Place::new();
+    let said = p.json("repro oneill --quick --passes 2 -o o.html");
+    let claims = said["claims"].as_array().expect("claims");
+    let ids: Vec<&str> = claims.iter().filter_map(|c| c["id"].as_str()).collect();
+    assert_eq!(ids, ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11"]);
+    // What depends on no training, or on little: the others take more than two passes over 3,000 rows.
+    for id in ["S4", "S8", "S9", "S10"] {
+        let claim = claims.iter().find(|c| c["id"] == id).expect("claim");
+        assert_eq!(claim["held"].as_bool(), Some(true), "{claim}");
+    }
+    let page = crate::place::page(&p.path("o.html"));
+    assert!(page.contains("the embedded glosses") && page.contains("rewritten by words") && page.contains("WordNet"));
+    assert!(p.fails(2, "repro oneill --rows a.npy").contains("--texts"));
+}
+
+#[test]
 fn their_terms_are_shown_in_full() {
     let p = Place::new();
     let said = p.ok("data show glosses");

@@ -41,6 +41,9 @@ pub struct Args {
     /// Fewer rows, latents and passes: about two minutes on two cores.
     #[arg(long)]
     pub quick: bool,
+    /// Passes of each fit [default: 25, or 10 where it is to be quick].
+    #[arg(long, value_name = "N", value_parser = crate::args::positive)]
+    pub passes: Option<usize>,
     /// Seed of all randomness.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -103,6 +106,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     } else {
         Size { rows: usize::MAX, times: [2, 4, 8], ks: [8, 16, 32], passes: 25, queries: 100, labels: 1500, seed: args.seed }
     };
+    let size = Size { passes: args.passes.unwrap_or(size.passes), ..size };
     let corpus = corpus(args, size)?;
     if let Some(encoder) = &encoder
         && encoder.dim() != corpus.x.cols
@@ -238,8 +242,21 @@ fn corpus(args: &Args, size: Size) -> Result<Corpus> {
 }
 
 /// The embedded glosses.
-fn glosses(_: Size) -> Result<Corpus> {
-    Err(Failure::usage("name a corpus: --data FOLDER, or --rows FILE --texts FILE"))
+fn glosses(size: Size) -> Result<Corpus> {
+    let (mut x, set) = mereo::data::load("glosses")?;
+    let texts = mereo::data::texts("glosses")?.ok_or_else(|| Failure::other("the embedded glosses have no texts"))?;
+    let rows = size.rows.min(x.rows);
+    x.data.truncate(rows * x.cols);
+    x.rows = rows;
+    let classes = texts.columns.into_iter().find(|(name, _)| name == "lexname");
+    let classes = classes.map(|(_, words)| words.into_iter().take(rows).map(Some).collect());
+    Ok(Corpus {
+        name: "the embedded glosses".into(),
+        credit: set.credit.into(),
+        x,
+        texts: texts.texts.into_iter().take(rows).collect(),
+        classes,
+    })
 }
 
 /// A number of a claim.
