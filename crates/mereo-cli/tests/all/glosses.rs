@@ -5,7 +5,7 @@ use crate::place::Place;
 #[test]
 fn embedded_texts_are_fitted_indexed_labelled_and_searched() {
     let p = Place::new();
-    p.ok("fit sae glosses --latents 256 --k 8 --epochs 2 -o words.mereo");
+    p.ok("fit sae glosses --latents 256 --k 8 --max-passes 20 -o words.mereo");
     let made = p.json("index words.mereo glosses -o words.index");
     assert_eq!((made["rows"].as_u64(), made["texts"].as_bool()), (Some(3000), Some(true)), "{made}");
     assert_eq!(made["columns"], serde_json::json!(["lexname", "synset", "hypernym"]));
@@ -21,7 +21,7 @@ fn embedded_texts_are_fitted_indexed_labelled_and_searched() {
     assert!(beasts >= 5, "{beasts} of {} animals: {found}", hits.len());
     // A class is foretold by some latent.
     let told = p.json("tell words.index --column lexname --class noun.animal --top 1");
-    assert!(told["found"][0]["auc"].as_f64().is_some_and(|a| a > 0.7), "{told}");
+    assert!(told["found"][0]["auc"].as_f64().is_some_and(|a| a > 0.65), "{told}");
     // What was typed comes before what is embedded.
     std::fs::write(p.path("short.txt"), "one\ntwo\n").expect("write");
     let said = p.fails(1, "index words.mereo glosses --texts short.txt -o other.index");

@@ -125,13 +125,12 @@ mod tests {
         for (v, whole) in x.row(0).iter().zip([0.057_696_73, 0.013_433_58, 0.020_726_59, -0.019_749_78_f32]) {
             assert!((v - whole).abs() < 6e-4, "{v} of {whole}");
         }
-        for i in 0..x.rows {
-            let length = dot(x.row(i), x.row(i)).sqrt();
-            assert!((length - 1.0).abs() < 1e-2, "row {i}: {length}");
-        }
+        let lengths: Vec<f64> = (0..x.rows).map(|i| dot(x.row(i), x.row(i)).sqrt()).collect();
+        assert!(lengths.iter().all(|l| (l - 1.0).abs() < 1e-2), "{lengths:?}");
         let nearest = |i: usize| {
-            let cosine = |j: usize| dot(x.row(i), x.row(j)) / dot(x.row(j), x.row(j)).sqrt();
-            (0..x.rows).filter(|&j| j != i).max_by(|&a, &b| cosine(a).total_cmp(&cosine(b))).expect("another row")
+            let cosine = |j: usize| dot(x.row(i), x.row(j)) / lengths[j];
+            let all: Vec<f64> = (0..x.rows).map(cosine).collect();
+            (0..x.rows).filter(|&j| j != i).max_by(|&a, &b| all[a].total_cmp(&all[b])).expect("another row")
         };
         for (synset, class) in [
             ("dog.n.01", "noun.animal"),
@@ -144,8 +143,8 @@ mod tests {
             let near = nearest(at);
             assert_eq!(files[near], class, "{} is nearest to {}", known.texts[at], known.texts[near]);
         }
-        // NumPy counts 539 of the first 1,000 (and 51.8% of all); chance is 99 of 2,999, about 33 of 1,000.
-        let same = (0..1000).filter(|&i| files[nearest(i)] == files[i]).count();
-        assert!((530..=550).contains(&same), "{same} of 1,000 have a nearest neighbour of their own class");
+        // NumPy counts 280 of the first 500, and 51.8% of all; chance is 99 of 2,999, about 17 of 500.
+        let same = (0..500).filter(|&i| files[nearest(i)] == files[i]).count();
+        assert!((275..=285).contains(&same), "{same} of 500 have a nearest neighbour of their own class");
     }
 }
