@@ -14,5 +14,6 @@ mod kill;
 mod memory;
 mod missing;
 mod place;
+mod splitting;
 mod studies;
 mod sweep;
