@@ -132,7 +132,7 @@ pub enum Command {
     Inspect(commands::inspect::Args),
     /// Turn texts into rows, by an encoder on this machine or an endpoint.
     Embed(commands::embed::Args),
-    /// Write an index of a model over a corpus, which the next five commands read.
+    /// Write an index of a model over a corpus, which the next six commands read.
     Index(commands::index::Args),
     /// Show latents, or rows, of an index: examples, neighbours, company.
     Latent(commands::latent::Args),
@@ -140,6 +140,8 @@ pub enum Command {
     Label(commands::label::Args),
     /// Find general latents and the special ones below them.
     Families(commands::families::Args),
+    /// Say how latents of a model split in a larger one, or which stand in for the latents of a class.
+    Splitting(commands::splitting::Args),
     /// Say which latents tell classes, or two selections of rows, apart.
     Tell(commands::tell::Args),
     /// Search the rows of an index, with latents to steer by.

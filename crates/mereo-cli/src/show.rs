@@ -110,9 +110,25 @@ pub fn typed(args: impl Iterator<Item = OsString>) -> String {
     std::iter::once("mereo".to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
+/// Counts as a line of blocks; a count of 0 is a blank.
+pub fn bars(counts: &[u64]) -> String {
+    const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = counts.iter().copied().max().unwrap_or(0).max(1);
+    // Roots, so that the few can be seen beside the many.
+    let height = |n: u64| ((n as f64 / most as f64).sqrt() * 8.0).ceil() as usize;
+    counts.iter().map(|&n| BLOCKS[height(n).min(8)]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bars_grow_with_roots() {
+        // Roots of 0, 1/64, 1/4, 9/16 and 1 are 0, 1, 4, 6 and 8 eighths.
+        assert_eq!(bars(&[0, 1, 16, 36, 64]), " ▁▄▆█");
+        assert_eq!((bars(&[0, 0]), bars(&[])), ("  ".to_string(), String::new()));
+    }
 
     #[test]
     fn the_command_can_be_pasted_into_a_shell() {

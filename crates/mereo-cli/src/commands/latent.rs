@@ -131,7 +131,7 @@ fn one(args: &Args, index: &Index, names: &Names, j: usize, global: &Global) -> 
         ("active on".into(), format!("{} rows, {:.3} % of all", show::count(seen.rows), 100.0 * seen.density)),
         ("codes".into(), format!("mean {}, largest {}", show::number(seen.mean), show::number(f64::from(seen.max)))),
     ]);
-    out += &format!("histogram   {}\n", bars(&seen.histogram.iter().map(|b| b.1).collect::<Vec<_>>()));
+    out += &format!("histogram   {}\n", show::bars(&seen.histogram.iter().map(|b| b.1 as u64).collect::<Vec<_>>()));
     if seen.rows == 0 {
         out += "it is never active on these rows\n";
         return show::print(&out);
@@ -180,15 +180,6 @@ fn chosen(args: &Args, index: &Index, j: usize) -> Result<[Vec<Hit>; 3]> {
     let (top, rest) = set.active.split_at(set.top);
     let (spread, random) = rest.split_at(few.min(rest.len()));
     Ok([hits(top), hits(spread), hits(random)])
-}
-
-/// Counts as a line of blocks.
-fn bars(counts: &[usize]) -> String {
-    const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let most = counts.iter().copied().max().unwrap_or(0).max(1);
-    // Roots, so that the rare strong codes can be seen beside the many weak ones.
-    let height = |n: usize| ((n as f64 / most as f64).sqrt() * 8.0).ceil() as usize;
-    counts.iter().map(|&n| BLOCKS[height(n).min(8)]).collect()
 }
 
 fn row(args: &Args, index: &Index, names: &Names, i: usize, global: &Global) -> Result<()> {

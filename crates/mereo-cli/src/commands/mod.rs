@@ -21,6 +21,7 @@ pub mod reconstruct;
 pub mod repro;
 pub mod scaling;
 pub mod search;
+pub mod splitting;
 pub mod stability;
 pub mod sweep;
 pub mod tell;
@@ -59,6 +60,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Latent(args) => latent::run(&args, &global),
         Command::Label(args) => label::run(&args, &global),
         Command::Families(args) => families::run(&args, &global),
+        Command::Splitting(args) => splitting::run(&args, &global),
         Command::Tell(args) => tell::run(&args, &global),
         Command::Search(args) => search::run(&args, &global),
         Command::Export(args) => export::run(&args, &global),

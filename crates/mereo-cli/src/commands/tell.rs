@@ -100,7 +100,8 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     show::print(&show::table(&["class", "latent", "rows", area, "lift", "q", "label"], &rows, &[0, 6]))
 }
 
-fn class(column: &str, names: &[String], wanted: &str) -> Result<usize> {
+/// The place of a class in a column.
+pub fn class(column: &str, names: &[String], wanted: &str) -> Result<usize> {
     names.iter().position(|n| n == wanted).ok_or_else(|| {
         let all: Vec<&str> = names.iter().map(String::as_str).collect();
         let near = mereo::data::closest(wanted, &all).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();

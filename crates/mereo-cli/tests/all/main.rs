@@ -16,5 +16,6 @@ mod meaning;
 mod memory;
 mod missing;
 mod place;
+mod splitting;
 mod studies;
 mod sweep;
