@@ -1,20 +1,22 @@
 //! Families of latents: a general one and the specific ones that fire where it does.
 //!
-//! A maximum spanning forest of co-occurrence, with every edge from the denser latent to the rarer one (O'Neill et al. 2024, arXiv 2408.00657):
+//! A maximum spanning forest of co-occurrence, with every edge from the denser latent to the rarer one (O'Neill et al. 2024, arXiv
+//! 2408.00657):
 //!
 //! 1. For each pair of clean latents that fire together on C rows, w = C / (min(f_i, f_j) + 1), with f the rows on which each fires: about
 //!    how often the rarer one's rows are the denser one's too. Pairs with w < τ are no edges.
 //! 2. A maximum spanning forest by w, its edges directed from the denser to the rarer latent.
-//! 3. A latent that nothing points at and that points at three or more is a root; all below it are its children. Roots are taken away and the
-//!    rest is searched again, until no root is left.
+//! 3. A latent that nothing points at and that points at three or more is a root; all below it are its children. Roots are taken away and
+//!    the rest is searched again, until no root is left.
 //! 4. Three more rounds from step 1, each without the roots so far, at a lower τ.
 //! 5. Families with more than three children are kept; of two whose children overlap by more than .6 (Jaccard), the larger.
 //!
-//! The authors' weight is exp(w), which orders edges the same way, and of the two conditional shares of a pair they use the one that their library stored
-//! last; w above is the larger of the two and depends on no order. Ties go to the lower index.
+//! The authors' weight is exp(w), which orders edges the same way, and of the two conditional shares of a pair they use the one that their
+//! library stored last; w above is the larger of the two and depends on no order. Ties go to the lower index.
 //!
-//! A threshold on w lets any independent latent in under a parent that is dense enough: by chance alone w is about the density of the parent.
-//! [`FamilyTest::Lift`] asks that a pair fire together more often than chance as well, and precision stays where a parent's density is near τ.
+//! A threshold on w lets any independent latent in under a parent that is dense enough: by chance alone w is about the density of the
+//! parent. [`FamilyTest::Lift`] asks that a pair fire together more often than chance as well, and precision stays where a parent's density
+//! is near τ.
 //!
 //! Cost: for each row, the square of the number of clean latents that fire on it. Memory: 12 bytes for each pair that passes, at most
 //! L0 / τ for each latent, and never k × k.
@@ -56,16 +58,16 @@ pub enum FamilyTest {
     /// Those with w ≥ τ, as published.
     #[default]
     Threshold,
-    /// Of those, the ones that fire together more often than independent latents would: a one-sided Fisher test (hypergeometric) of each pair, with
-    /// the false discovery rate over all pairs of clean latents held by Benjamini and Hochberg (1995), and a least lift.
+    /// Of those, the ones that fire together more often than independent latents would: a one-sided Fisher test (hypergeometric) of each
+    /// pair, with the false discovery rate over all pairs of clean latents held by Benjamini and Hochberg (1995), and a least lift.
     ///
-    /// The test deals with rare latents, whose w scatters, and the lift with common ones, of which the least dependence is significant. A pair that
-    /// misses τ or the lift counts as one with p = 1, which can only make the procedure stricter.
+    /// The test deals with rare latents, whose w scatters, and the lift with common ones, of which the least dependence is significant. A
+    /// pair that misses τ or the lift counts as one with p = 1, which can only make the procedure stricter.
     Lift {
         /// Share of the edges that may be due to chance.
         q: f64,
-        /// Least C·n / (f_i·f_j), at least 1. No lift exceeds 1 / density of the denser latent, so 1.5 shuts out parents that fire on over two thirds of
-        /// all rows.
+        /// Least C·n / (f_i·f_j), at least 1. No lift exceeds 1 / density of the denser latent, so 1.5 shuts out parents that fire on over
+        /// two thirds of all rows.
         least: f64,
     },
 }
@@ -192,8 +194,8 @@ fn checked(both: &Both, clean: &[usize]) -> Result<Vec<usize>> {
     if let Some(j) = clean.last().filter(|j| **j >= both.latents()) {
         return Err(Error::data(format!("there is no latent {j} among {}; count from 0", both.latents())));
     }
-    if let Some(w) = clean.windows(2).find(|w| w[0] == w[1]) {
-        return Err(Error::data(format!("latent {} is named twice; name it once", w[0])));
+    if let Some([j, _]) = clean.windows(2).find(|w| w[0] == w[1]) {
+        return Err(Error::data(format!("latent {j} is named twice; name it once")));
     }
     Ok(clean)
 }

@@ -1,15 +1,16 @@
 //! How latents of one model split into those of a larger one.
 //!
-//! - [`split`]: each atom of the larger model under its nearest of the smaller, by cosine (O'Neill et al. 2024, arXiv 2408.00657); [`nearest`] alone.
+//! - [`split`]: each atom of the larger model under its nearest of the smaller, by cosine (O'Neill et al. 2024, arXiv 2408.00657);
+//!   [`nearest`] alone.
 //! - [`one_to_one`]: the same with no atom twice.
-//! - [`MaxCosines`]: how near the nearest are, within a model or across two. Across sizes there are often two heaps: latents that both have, near 1, and
-//!   new ones, near .2.
+//! - [`MaxCosines`]: how near the nearest are, within a model or across two. Across sizes there are often two heaps: latents that both
+//!   have, near 1, and new ones, near .2.
 //! - [`Chain`]: small, middle and large; whether the way through the middle leads to where the direct one does.
 //! - [`absorption`]: where a specific latent fires in place of the general one (Chanin et al. 2024, arXiv 2409.14507), with [`k_sparse`] to
 //!   tell which latents are the general ones of a class of rows.
 //!
-//! Two models fit each other if their atoms have as many columns, whatever they were fitted by. Cosines are taken in blocks, so no matrix of all pairs is
-//! ever held, but by [`one_to_one`] where it is small.
+//! Two models fit each other if their atoms have as many columns, whatever they were fitted by. Cosines are taken in blocks, so no matrix
+//! of all pairs is ever held, but by [`one_to_one`] where it is small.
 
 mod absorption;
 mod nearest;
@@ -122,8 +123,8 @@ pub struct Chain {
     pub large: Split,
     /// The small one's in the large one.
     pub direct: Split,
-    /// For each latent of the small model, the Jaccard overlap of its descendants in the large one, reached directly and by way of the middle; `None` if it has
-    /// none either way.
+    /// For each latent of the small model, the Jaccard overlap of its descendants in the large one, reached directly and by way of the
+    /// middle; `None` if it has none either way.
     pub consistency: Vec<Option<f64>>,
     /// The mean of those; 0 if there is none.
     pub mean: f64,

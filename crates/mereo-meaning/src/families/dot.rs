@@ -4,8 +4,8 @@ use super::Family;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// Graphviz text of families: latents as nodes with their labels, roots in boxes, edges with their weights. A latent or an edge of several families is drawn
-/// once.
+/// Graphviz text of families: latents as nodes with their labels, roots in boxes, edges with their weights. A latent or an edge of several
+/// families is drawn once.
 ///
 /// `label` says what to write on a latent; any text will do.
 pub fn dot(families: &[Family], label: impl Fn(usize) -> String) -> String {

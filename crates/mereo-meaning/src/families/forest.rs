@@ -47,8 +47,8 @@ impl Forest {
 
     /// One family for each root, with those that become roots once others are gone.
     ///
-    /// What is below a latent never changes before the latent itself is taken away: only roots are, and nothing points at them. So the order in which roots
-    /// are taken makes no difference, and each family can be read from the whole forest.
+    /// What is below a latent never changes before the latent itself is taken away: only roots are, and nothing points at them. So the
+    /// order in which roots are taken makes no difference, and each family can be read from the whole forest.
     pub fn families(mut self, round: usize) -> Vec<Family> {
         let root = |up: &[usize], down: &[Vec<Edge>], j: usize| up[j] == 0 && down[j].len() >= BRANCHES;
         let mut next: Vec<usize> = (0..self.down.len()).filter(|&j| root(&self.up, &self.down, j)).collect();

@@ -37,8 +37,8 @@ pub struct FamilyMeasures {
     pub r: Option<f64>,
     /// Mean of `parent_ratios`; `None` if there is none.
     pub parent_ratio: Option<f64>,
-    /// For each family, mean C̄ of root and child over mean C̄ of child and child, each with itself included: above 1 where the root is what the
-    /// children have in common.
+    /// For each family, mean C̄ of root and child over mean C̄ of child and child, each child with itself too: above 1 where the
+    /// root is what the children have in common.
     pub parent_ratios: Vec<Option<f64>>,
     /// Whether C̄ is a matrix of blocks.
     pub cooccurrence: BlockRatio,
@@ -48,8 +48,8 @@ pub struct FamilyMeasures {
 
 /// Mean entry within blocks over mean entry outside, diagonal included.
 ///
-/// Latents stand in the order of the families, each in the first that it belongs to, and each family is a block. `None` where nothing is outside, or
-/// only zeros.
+/// Latents stand in the order of the families, each in the first that it belongs to, and each family is a block. `None` where nothing is
+/// outside, or only zeros.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct BlockRatio {
     /// In the order of the families.
@@ -216,8 +216,8 @@ fn cooccurrence(both: &Both, families: &[Family]) -> (Vec<Option<f64>>, BlockRat
     (ratios.into_iter().zip(families).map(ratio).collect(), BlockRatio::of(within, all, blocks.cells()))
 }
 
-/// That of the cosines of activations, of which nothing but sums is needed: over the pairs of a block they are Σᵣ (Σᵢ aᵣᵢ / ‖aᵢ‖)², for a row's
-/// entry each.
+/// That of the cosines of activations, of which nothing but sums is needed: over the pairs of a block they are Σᵣ (Σᵢ aᵣᵢ / ‖aᵢ‖)², for a
+/// row's entry each.
 fn activation(both: &Both, blocks: &Blocks) -> BlockRatio {
     let inverse: Vec<f64> = (0..both.latents())
         .into_par_iter()

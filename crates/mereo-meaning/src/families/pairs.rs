@@ -175,8 +175,8 @@ pub struct Cooccurring {
     pub lift: f64,
     /// Pointwise mutual information, log₂ of the lift, in bits.
     pub pmi: f64,
-    /// Log-likelihood ratio of their 2 × 2 table against independence (Dunning 1993), by which they are ranked: neither a rare pair with a large
-    /// lift and few rows, nor a dense latent that is everywhere, comes first. About χ² with one degree of freedom.
+    /// Log-likelihood ratio of their 2 × 2 table against independence (Dunning 1993), by which they are ranked: neither a rare pair with a
+    /// large lift and few rows, nor a dense latent that is everywhere, comes first. About χ² with one degree of freedom.
     pub g2: f64,
 }
 
@@ -243,11 +243,17 @@ mod tests {
 
     #[test]
     fn tails_of_many_rows_add_up() {
-        // P(X ≥ c) + P(X < c) = 1 where each is summed on its own side, and Σ P(X ≥ c) over c ≥ 1 is the mean.
-        let (n, a, b) = (40_000, 3600, 500);
-        let mean: f64 = (1..=b).map(|c| upper_tail(n, a, b, c)).sum();
+        // Σ P(X ≥ c) over c ≥ 1 is the mean, Σ (2c − 1) P(X ≥ c) the second moment; terms on both sides of the mean are in it.
+        let (n, a, b) = (40_000u64, 3600u64, 500u64);
+        let tails: Vec<f64> = (1..=b).map(|c| upper_tail(n, a, b, c)).collect();
+        let mean: f64 = tails.iter().sum();
         assert!((mean - 45.0).abs() < 1e-6, "{mean}");
-        assert!(upper_tail(n, a, b, 450) < 1e-300 || upper_tail(n, a, b, 450) < upper_tail(n, a, b, 100));
+        let square: f64 = (1..).zip(&tails).map(|(c, p)| f64::from(2 * c - 1) * p).sum();
+        let variance = 45.0 * (1.0 - 0.09) * (39_500.0 / 39_999.0);
+        assert!((square - mean * mean - variance).abs() < 1e-4, "{square}");
+        // All of 500 under 3,600: Π (3600 − i) / (40000 − i), about .09⁵⁰⁰, beyond what f64 holds; of 100, it is not.
+        let all: f64 = (0..100).map(|i| f64::from(3600 - i) / f64::from(40_000 - i)).product();
+        assert!((upper_tail(n, a, 100, 100) / all - 1.0).abs() < 1e-8 && upper_tail(n, a, b, b) == 0.0);
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub struct Concept<'a> {
     pub direction: &'a [f64],
     /// The rows of the class.
     pub rows: &'a [usize],
-    /// x·p of each of them, such as [`projections`]. What the model adds to every reconstruction (a decoder's bias, a mean) counts as not carried by any
-    /// latent, unless it was subtracted from x.
+    /// x·p of each of them, such as [`projections`]. What the model adds to every reconstruction (a decoder's bias, a mean) counts as not
+    /// carried by any latent, unless it was subtracted from x.
     pub projections: &'a [f64],
 }
 
@@ -60,8 +60,8 @@ pub struct Absorption {
     pub rows: usize,
     /// Rows of the class with x·p ≤ 0, which the direction does not tell: they are left out.
     pub left_out: usize,
-    /// Share of the rows that are absorbed in full: no main latent fires, and the latent with the largest projection on p has at least `full_cosine` with it and
-    /// carries at least `share` of x·p.
+    /// Share of the rows that are absorbed in full: no main latent fires, and the latent with the largest projection on p has at least
+    /// `full_cosine` with it and carries at least `share` of x·p.
     pub full: f64,
     /// Mean over rows of the absorbed fraction, which is that of partly absorbed rows too.
     pub fraction: f64,
@@ -93,9 +93,10 @@ struct Row {
 /// Measures absorption on the rows of a class, given the codes, the decoder (k × d) and the `main` latents of the class, such as
 /// [`KSparseProbe::main`](super::KSparseProbe::main).
 ///
-/// A latent's projection is its activation times atom·p/‖p‖. The absorbers of a row are up to `most` latents other than the main ones, with `cosine` or more and
-/// a projection above 0, the largest first. If together they carry less than `share` of x·p the fraction is 0; else it is a / (a + m), with m the projection of
-/// the main latents and a that of the absorbers, but no more than x·p − m; 1 if m ≤ 0 (Chanin et al. 2024, arXiv 2409.14507; SAEBench).
+/// A latent's projection is its activation times atom·p/‖p‖. The absorbers of a row are up to `most` latents other than the main ones, with
+/// `cosine` or more and a projection above 0, the largest first. If together they carry less than `share` of x·p the fraction is 0; else it
+/// is a / (a + m), with m the projection of the main latents and a that of the absorbers, but no more than x·p − m; 1 if m ≤ 0 (Chanin et
+/// al. 2024, arXiv 2409.14507; SAEBench).
 ///
 /// # Errors
 /// [`Absorb::check`]; sizes that don't fit each other; no main latents; a direction without length; indices out of range.

@@ -13,8 +13,8 @@ const ATOMS: usize = 8192;
 /// Partners that an atom may get where the match is not exact.
 const FEW: usize = 32;
 
-/// For each atom of `from` (k₁ × d) the one of `to` (k₂ × d) with the largest cosine; ties go to the lower index. `None` for an atom that is
-/// zero, or if all of `to` are.
+/// For each atom of `from` (k₁ × d) the one of `to` (k₂ × d) with the largest cosine; ties go to the lower index. `None` for an atom that
+/// is zero, or if all of `to` are.
 ///
 /// Cost: k₁k₂d in blocks of 64 × 1024, which threads share.
 ///
@@ -96,9 +96,9 @@ pub struct OneToOne {
 
 /// Pairs the atoms of `a` (k₁ × d) with those of `b` (k₂ × d).
 ///
-/// Unlike [`mereo::measure::matched`], an atom is no match of its opposite: codes of sparse autoencoders don't change sign. Up to 8,192 atoms on the smaller side and
-/// 2²⁶ pairs the sum of cosines is the largest possible; beyond, each atom of the smaller side has its 32 nearest to choose from, and the nearest pairs of all
-/// are taken first.
+/// Unlike [`mereo::measure::matched`], an atom is no match of its opposite: codes of sparse autoencoders don't change sign. Up to 8,192
+/// atoms on the smaller side and 2²⁶ pairs the sum of cosines is the largest possible; beyond, each atom of the smaller side has its 32
+/// nearest to choose from, and the nearest pairs of all are taken first.
 ///
 /// # Errors
 /// Those of [`nearest`].

@@ -71,9 +71,9 @@ impl KSparseProbe {
 
 /// Chooses latents that tell a class of rows (`labels`, one a row) by logistic regression, one after the other.
 ///
-/// The next latent is the one whose activations correlate most with what the probe so far leaves unexplained; at first, the one most correlated with the class.
-/// Each probe is refitted with an L2 penalty of ½‖b‖², activations brought to a root mean square of 1 where they are not 0, and cuts where F1 on its own rows is
-/// largest.
+/// The next latent is the one whose activations correlate most with what the probe so far leaves unexplained; at first, the one most
+/// correlated with the class. Each probe is refitted with an L2 penalty of ½‖b‖², activations brought to a root mean square of 1 where they
+/// are not 0, and cuts where F1 on its own rows is largest.
 ///
 /// Cost: one look at all codes for each latent chosen.
 ///
@@ -84,7 +84,7 @@ pub fn k_sparse(both: &Both, labels: &[bool], how: &KSparse) -> Result<KSparsePr
     let inside = labels.iter().filter(|l| **l).count();
     if labels.len() != both.rows() || inside < 2 || labels.len() - inside < 2 {
         return Err(Error::data(format!(
-            "{} labels, of which {inside} are in the class, of {} rows can't be told apart; give one a row, and two rows or more of each kind",
+            "{} labels, of which {inside} are in the class, of {} rows can't be told apart; give one a row, two or more of each kind",
             labels.len(),
             both.rows()
         )));

@@ -213,8 +213,8 @@ fn directions_and_projections() {
 
 #[test]
 fn a_split_class_has_as_many_main_latents() {
-    // 200 of 1,000 rows are of the class; its latents are 3 (`first` of them) and 7 (the rest). 1 fires on a third of everything and 5 never; 9 fires on all of the
-    // class but on as many others too.
+    // 200 of 1,000 rows are of the class; its latents are 3 (`first` of them) and 7 (the rest). 1 fires on a third of everything and 5
+    // never; 9 fires on all of the class but on as many others too.
     let made = |first: usize| {
         let rows: Vec<Vec<(u32, f32)>> = (0..1000)
             .map(|i| {

@@ -20,7 +20,7 @@ pub(super) fn run(corpus: &Corpus, grid: &Grid, named: &[Named], size: Size) -> 
     let mut rows = Vec::new();
     let mut found = Vec::new();
     for density in [0.02, 0.04, 0.057, 0.09] {
-        let made = families::planted(density, PLANTED, |i| i)?;
+        let made = families::planted(density, None, PLANTED, |i| i)?;
         let each = [FamilyTest::Threshold, FamilyTest::lift()].map(|test| {
             families::find(&made.view(), &latents, &Families { test, ..Families::default() }).map(|f| families::quality(&f))
         });
