@@ -134,7 +134,7 @@ impl Index {
                 path.display()
             )));
         }
-        let json = std::fs::read(path.join(ABOUT)).map_err(|e| Error::io(&path.join(ABOUT), e))?;
+        let json = std::fs::read(path.join(ABOUT)).map_err(|e| Error::io(path.join(ABOUT), e))?;
         let about: About = serde_json::from_slice(&json)
             .map_err(|e| Error::data(format!("{} is damaged ({e}); build the index again", path.join(ABOUT).display())))?;
         if about.format != FORMAT {

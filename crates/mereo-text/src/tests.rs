@@ -126,7 +126,9 @@ fn pooling_and_length_are_those_that_the_folder_asks_for() {
 
 #[test]
 fn what_is_not_known_is_refused_by_name() {
-    let cases: [(&str, &str, fn(&mut Value), &str); 9] = [
+    /// What is wrong, the file, how it is made wrong, and what is said.
+    type Case = (&'static str, &'static str, fn(&mut Value), &'static str);
+    let cases: [Case; 9] = [
         (
             "bert",
             "config.json",

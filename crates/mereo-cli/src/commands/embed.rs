@@ -10,6 +10,7 @@ use mereo_text::{Encoder, Keep, Reading, read};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -149,8 +150,11 @@ fn local(encoder: &dyn Encoder, texts: &[&str], part: &Path, global: &Global) ->
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
     }
-    let hash: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    let kept = Kept { encoder: encoder.name().into(), texts: texts.len(), dim: encoder.dim(), hash };
+    let mut hex = String::new();
+    for byte in hash.finalize() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    let kept = Kept { encoder: encoder.name().into(), texts: texts.len(), dim: encoder.dim(), hash: hex };
     let failed = |e: std::io::Error| Failure::other(format!("{} can't be written: {e}", part.display()));
     let (about, numbers) = (part.join("about.json"), part.join("rows.f32"));
     let same = fs::read(&about).ok().and_then(|json| serde_json::from_slice::<Kept>(&json).ok()).is_some_and(|k| k == kept);
@@ -239,7 +243,7 @@ fn remote(args: &Args, texts: &[&str], part: &Path, global: &Global) -> Result<(
     let report = &embedded.report;
     let mut note = format!("{} requests, {} tokens", show::count(report.requests), show::count(report.usage.prompt as usize));
     if let Some(cost) = report.cost {
-        note += &format!(", cost {}", show::number(cost));
+        let _ = write!(note, ", cost {}", show::number(cost));
     }
     let (_, rows) = embedded.matrix()?;
     Ok((rows, model, Some(note)))

@@ -9,6 +9,7 @@ use mereo::store;
 use mereo_meaning::Index;
 use mereo_meaning::families::{self, Families, FamilyTest};
 use serde_json::json;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -57,7 +58,7 @@ Examples:
 /// Finds families, and measures them.
 pub fn run(args: &Args, global: &Global) -> Result<()> {
     let index = Index::open(&args.index)?;
-    let dot = match args.output.as_deref().and_then(|p| p.extension()).map(|e| e.to_ascii_lowercase()) {
+    let dot = match args.output.as_deref().and_then(|p| p.extension()).map(std::ffi::OsStr::to_ascii_lowercase) {
         Some(e) if e == "dot" || e == "gv" => true,
         Some(e) if e == "json" => false,
         None if args.output.is_none() => false,
@@ -136,8 +137,9 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     by_size.sort_by_key(|&f| std::cmp::Reverse(found[f].children.len()));
     for &f in by_size.iter().take(args.top) {
         let family = &found[f];
-        out += &format!(
-            "\n{}  {} ({} children, on {} of rows)\n",
+        let _ = writeln!(
+            out,
+            "\n{}  {} ({} children, on {} of rows)",
             family.root,
             name(family.root),
             family.children.len(),
@@ -146,10 +148,10 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
         let mut children = family.children.clone();
         children.sort_by_key(|&c| std::cmp::Reverse(codes.by_latent.len(c)));
         for &c in children.iter().take(6) {
-            out += &format!("  {c}  {}\n", name(c));
+            let _ = writeln!(out, "  {c}  {}", name(c));
         }
         if children.len() > 6 {
-            out += &format!("  and {} more\n", children.len() - 6);
+            let _ = writeln!(out, "  and {} more", children.len() - 6);
         }
     }
     show::print(&out)

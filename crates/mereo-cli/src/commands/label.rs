@@ -7,12 +7,12 @@ use crate::failure::{Failure, Result};
 use crate::progress::Progress;
 use crate::{show, stop};
 use mereo::mat::{DenseRows, Rows};
+use mereo_meaning::Index;
 use mereo_meaning::examples::{self, Choice, Examples};
 use mereo_meaning::index::Labelled;
 use mereo_meaning::score::{Candidate, Clean, Offline, Score};
 use mereo_meaning::terms::{self, Terms};
 use mereo_meaning::words::Words;
-use mereo_meaning::{Index, Texts};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -172,6 +172,9 @@ pub fn clean(index: &Index) -> Result<Vec<Candidate>> {
     Ok(Clean::default().of(&all))
 }
 
+/// Labels that are shown of all.
+const SHOWN: usize = 15;
+
 fn tell(work: &Work, done: &Done, seconds: f64) -> Result<()> {
     let median = |mut v: Vec<f64>| -> Option<f64> {
         v.sort_by(f64::total_cmp);
@@ -197,7 +200,6 @@ fn tell(work: &Work, done: &Done, seconds: f64) -> Result<()> {
     rows.extend(done.facts.iter().cloned());
     rows.push(("time".into(), show::seconds(seconds)));
     let mut out = show::pairs(&rows);
-    const SHOWN: usize = 15;
     let codes = work.index.codes();
     let mut some: Vec<&Labelled> = done.labels.iter().filter(|l| !l.label.is_empty()).collect();
     some.sort_by_key(|l| std::cmp::Reverse(codes.by_latent.len(l.latent)));
@@ -210,6 +212,5 @@ fn tell(work: &Work, done: &Done, seconds: f64) -> Result<()> {
         .collect();
     out.push('\n');
     out += &show::table(&["latent", "rows", "F1", "r", "label"], &lines, &[4]);
-    debug_assert_eq!(work.index.count(), codes.rows());
     show::print(&out)
 }

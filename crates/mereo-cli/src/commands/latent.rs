@@ -9,6 +9,7 @@ use mereo_meaning::index::Labelled;
 use mereo_meaning::near::{self, Hit, Nearness};
 use mereo_meaning::{Index, examples, families, lexical, look};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// Flags of `mereo latent`.
@@ -131,13 +132,13 @@ fn one(args: &Args, index: &Index, names: &Names, j: usize, global: &Global) -> 
         ("active on".into(), format!("{} rows, {:.3} % of all", show::count(seen.rows), 100.0 * seen.density)),
         ("codes".into(), format!("mean {}, largest {}", show::number(seen.mean), show::number(f64::from(seen.max)))),
     ]);
-    out += &format!("histogram   {}\n", show::bars(&seen.histogram.iter().map(|b| b.1 as u64).collect::<Vec<_>>()));
+    let _ = writeln!(out, "histogram   {}", show::bars(&seen.histogram.iter().map(|b| b.1 as u64).collect::<Vec<_>>()));
     if seen.rows == 0 {
         out += "it is never active on these rows\n";
         return show::print(&out);
     }
     for (title, hits) in [("most active", &top), ("across its codes", &spread), ("at random", &random)] {
-        out += &format!("\n{title}\n");
+        let _ = writeln!(out, "\n{title}");
         let rows: Vec<Vec<String>> =
             hits.iter().map(|h| vec![h.at.to_string(), show::number(h.score), head(index.text(h.at))]).collect();
         out += &show::table(&["row", "code", "text"], &rows, &[2]);
@@ -145,7 +146,7 @@ fn one(args: &Args, index: &Index, names: &Names, j: usize, global: &Global) -> 
     let mut near = vec![("nearest by decoder", toward), ("pointing away", away)];
     near.extend(by_encoder.map(|h| ("nearest by encoder", h)));
     for (title, hits) in near {
-        out += &format!("\n{title}\n");
+        let _ = writeln!(out, "\n{title}");
         let rows: Vec<Vec<String>> =
             hits.iter().map(|h| vec![h.at.to_string(), format!("{:.3}", h.score), names.of(h.at)]).collect();
         out += &show::table(&["latent", "cosine", "label"], &rows, &[2]);
@@ -203,7 +204,7 @@ fn row(args: &Args, index: &Index, names: &Names, i: usize, global: &Global) -> 
         ("unexplained".into(), format!("{:.1} % of its square", 100.0 * seen.unexplained)),
     ]);
     if let (Some(b), Some(shared)) = (args.like, &shared) {
-        out += &format!("like {b}  {}\n", head(index.text(b)));
+        let _ = writeln!(out, "like {b}  {}", head(index.text(b)));
         out += &table("latents of both, by what they add to their product", "product", shared);
         return show::print(&out);
     }

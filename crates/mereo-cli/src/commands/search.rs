@@ -8,6 +8,7 @@ use mereo_meaning::near::{self, Hit, Nearness};
 use mereo_meaning::steer::{self, Move};
 use mereo_meaning::{Index, lexical};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// Flags of `mereo search`.
@@ -215,18 +216,22 @@ fn tell(args: &Args, index: &Index, global: &Global, found: &Found) -> Result<()
     let mut out = String::new();
     for m in &found.moves {
         let by = if args.how == How::Direct { format!("{:+}", m.by) } else { format!("= {}", m.by) };
-        out += &format!("latent {} {by}  {}\n", m.latent, name(m.latent)).replace("  \n", "\n");
+        let told = format!("latent {} {by}  {}", m.latent, name(m.latent));
+        out += told.trim_end();
+        out.push('\n');
     }
     if let Some(cosine) = found.cosine {
-        out += &format!(
-            "the query moved to a cosine of {cosine:.3} with what was typed; {} of {} rows are new\n",
+        let _ = writeln!(
+            out,
+            "the query moved to a cosine of {cosine:.3} with what was typed; {} of {} rows are new",
             gone.len(),
             found.before.len()
         );
     }
     if let (Some(first), Some(last)) = (found.errors.first(), found.errors.last()) {
-        out += &format!(
-            "its codes are off those wanted by {} of their square, {} when just decoded\n",
+        let _ = writeln!(
+            out,
+            "its codes are off those wanted by {} of their square, {} when just decoded",
             show::number(*last),
             show::number(*first)
         );

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+/// Latents that are named of those that one splits into.
+const NAMED: usize = 5;
+
 /// Flags of `mereo splitting`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -294,7 +297,6 @@ impl All<'_> {
             facts.push(("zero".into(), format!("{} latents of {}, left out", show::count(large.count() - c.atoms), large.path)));
         }
         out += &show::pairs(&facts);
-        const NAMED: usize = 5;
         let rows: Vec<Vec<String>> = (most(&step.split, self.args.top).into_iter())
             .map(|j| {
                 let mut nearest = children[j].clone();

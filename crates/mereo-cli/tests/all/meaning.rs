@@ -2,6 +2,7 @@
 
 use crate::place::{Place, read_npy};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,8 +32,9 @@ fn corpus(place: &Place) {
         rows += &(numbers.join(",") + "\n");
         let words: Vec<&str> = TOPICS[topic].1.split(' ').collect();
         let own = format!("{} and {}", words[i / 4 % 4], words[(i / 4 + 1) % 4]);
-        texts += &format!(
-            "\"Report number {i} of the general assembly on the {own}, with remarks on the {own} by several members and a summary of the vote.\",{},{}\n",
+        let _ = writeln!(
+            texts,
+            "\"Report number {i} of the general assembly on the {own}, with remarks on the {own} by several members and a summary of the vote.\",{},{}",
             TOPICS[topic].0,
             i % 7
         );

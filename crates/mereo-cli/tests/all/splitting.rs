@@ -121,10 +121,10 @@ fn a_split_by_hand() {
     let cos = |d: f64| d.to_radians().cos();
     assert_eq!(numbers(&split["by_children"]), [0, 1, 0, 1]);
     let cosines = &split["cosines"];
-    assert!((number(&cosines["median"]) - (cos(10.0) + cos(20.0)) / 2.0).abs() < 1e-6, "{cosines}");
+    assert!((number(&cosines["median"]) - f64::midpoint(cos(10.0), cos(20.0))).abs() < 1e-6, "{cosines}");
     assert!((number(&cosines["mean"]) - (cos(10.0) + cos(20.0) + cos(30.0) + 1.0) / 4.0).abs() < 1e-6, "{cosines}");
     assert!((number(&cosines["range"][0]) - cos(30.0)).abs() < 1e-6, "{cosines}");
-    assert!((number(&split["one_to_one"]["mean"]) - (cos(10.0) + 1.0) / 2.0).abs() < 1e-6, "{}", split["one_to_one"]);
+    assert!((number(&split["one_to_one"]["mean"]) - f64::midpoint(cos(10.0), 1.0)).abs() < 1e-6, "{}", split["one_to_one"]);
     let said = p.ok("splitting two.mereo four.mereo --top 1");
     assert!(said.contains("median 0.962") && said.contains("children      1 have 1, 1 have 3"), "{said}");
     let within = &found["models"][1]["within"];

@@ -267,7 +267,7 @@ impl Entries {
 
     fn start(&mut self) -> Result<u64> {
         let mut bytes = [0; 8];
-        self.starts.read_exact(&mut bytes).map_err(gone)?;
+        self.starts.read_exact(&mut bytes).map_err(|e| gone(&e))?;
         Ok(u64::from_le_bytes(bytes))
     }
 
@@ -279,8 +279,8 @@ impl Entries {
         let [at, values] = &mut self.buffers;
         at.resize(bytes, 0);
         values.resize(bytes, 0);
-        self.places.read_exact(at).map_err(gone)?;
-        self.values.read_exact(values).map_err(gone)?;
+        self.places.read_exact(at).map_err(|e| gone(&e))?;
+        self.values.read_exact(values).map_err(|e| gone(&e))?;
         for (j, v) in at.chunks_exact(4).zip(values.chunks_exact(4)) {
             take(u32::from_le_bytes([j[0], j[1], j[2], j[3]]), f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
         }
@@ -288,7 +288,7 @@ impl Entries {
     }
 }
 
-fn gone(e: std::io::Error) -> Error {
+fn gone(e: &std::io::Error) -> Error {
     Error::data(format!("the codes that were just written can't be read again: {e}"))
 }
 

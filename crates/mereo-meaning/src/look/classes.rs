@@ -100,7 +100,7 @@ pub fn telling_number(codes: &Both, of: &[f64], top: usize) -> Result<Vec<Tellin
     let mut ranks = vec![f64::NAN; n];
     let mut at = 0;
     for tied in order.chunk_by(|&a, &b| of[a] == of[b]) {
-        let rank = at as f64 + (tied.len() as f64 + 1.0) / 2.0 - (known as f64 + 1.0) / 2.0;
+        let rank = at as f64 + f64::midpoint(tied.len() as f64, 1.0) - f64::midpoint(known as f64, 1.0);
         tied.iter().for_each(|&i| ranks[i] = rank);
         at += tied.len();
     }
@@ -108,7 +108,7 @@ pub fn telling_number(codes: &Both, of: &[f64], top: usize) -> Result<Vec<Tellin
     let mean = order.iter().map(|&i| of[i]).sum::<f64>() / known as f64;
     let one = |j: usize| -> Option<Telling> {
         let active = ranked(codes, j, |i| of[i].is_finite(), known)?;
-        let middle = (known as f64 + 1.0) / 2.0;
+        let middle = f64::midpoint(known as f64, 1.0);
         let cross: f64 = active.rows.iter().map(|&(i, rank)| ranks[i] * (rank - active.off)).sum();
         let own: f64 = active.rows.iter().map(|(_, rank)| (rank - middle).powi(2)).sum::<f64>()
             + (known - active.rows.len()) as f64 * (active.off - middle).powi(2);
@@ -155,12 +155,12 @@ fn ranked(codes: &Both, j: usize, counts: impl Fn(usize) -> bool, all: usize) ->
     let mut seen = 0;
     for tied in rows.chunk_by(|a, b| a.1 == b.1) {
         let first = seen + if seen >= below { inactive } else { 0 };
-        let rank = first as f64 + (tied.len() as f64 + 1.0) / 2.0;
+        let rank = first as f64 + f64::midpoint(tied.len() as f64, 1.0);
         out.extend(tied.iter().map(|&(i, _)| (i, rank)));
         ties += cube(tied.len());
         seen += tied.len();
     }
-    Some(Ranked { rows: out, off: below as f64 + (inactive as f64 + 1.0) / 2.0, ties })
+    Some(Ranked { rows: out, off: below as f64 + f64::midpoint(inactive as f64, 1.0), ties })
 }
 
 fn of_latent(codes: &Both, j: usize, of: &[Option<u32>], sizes: &[usize], all: usize) -> Vec<Telling> {

@@ -8,6 +8,7 @@ use mereo_meaning::chat;
 use mereo_meaning::examples::{Choice, Examples};
 use mereo_meaning::score;
 use mereo_text::endpoint::{Answer, Answers, Chat, Client, Ended, Endpoint, Estimate, Message, Prices, Report, Role, Run, Store};
+use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 
 /// Flags of an endpoint.
@@ -160,18 +161,17 @@ fn cost(report: &Report) -> String {
         show::count((report.usage.prompt + report.usage.completion) as usize)
     );
     if let Some(cost) = report.cost {
-        out += &format!(", cost {}", show::number(cost));
+        let _ = write!(out, ", cost {}", show::number(cost));
     }
     if let Some(first) = report.failed.first() {
-        out += &format!("; {} failed, the first: {}", report.failed.len(), first.why);
+        let _ = write!(out, "; {} failed, the first: {}", report.failed.len(), first.why);
     }
     out
 }
 
 fn why(ended: &Ended) -> String {
     match ended {
-        Ended::All => "stopped on request".into(),
-        Ended::Cancelled => "stopped on request".into(),
+        Ended::All | Ended::Cancelled => "stopped on request".into(),
         Ended::Budget(why) | Ended::Refused(why) => why.clone(),
     }
 }

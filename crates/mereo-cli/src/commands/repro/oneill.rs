@@ -124,7 +124,7 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     let mut parts = vec![told(part, global)];
     let (named, part) = part_of("labels", global, || meaning::run(&corpus, &grid, encoder.as_deref(), size))?;
     parts.push(part);
-    parts.push(part_of("families", global, || Ok(((), families::run(&corpus, &grid, &named, size)?)))?.1);
+    parts.push(part_of("families", global, || Ok(((), families::run(&corpus, &grid, &named)?)))?.1);
     parts.push(part_of("steering", global, || Ok(((), steering::run(&corpus, &grid, &named, encoder.as_deref(), size)?)))?.1);
     let mut claims: Vec<Claim> = parts.iter().flat_map(|p| p.claims.clone()).collect();
     claims.sort_by_key(|c| c.id[1..].parse::<usize>().unwrap_or(0));

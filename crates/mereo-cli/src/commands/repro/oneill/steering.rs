@@ -40,6 +40,11 @@ struct Judged {
     down: f64,
 }
 
+/// A line of a chart, with its name.
+type Curve = (String, Vec<(f64, f64)>);
+/// How far a query was moved, its cosine, and what the law says of it.
+type Edit = (f64, f64, f64);
+
 /// Judges S7 and S8.
 pub(super) fn run(corpus: &Corpus, grid: &Grid, named: &[Named], encoder: Option<&dyn Encoder>, size: Size) -> Result<Part> {
     // The smallest model has the most clean labels.
@@ -194,10 +199,10 @@ fn rewrite(corpus: &Corpus, q: &Query, encoder: Option<&dyn Encoder>) -> Result<
 }
 
 /// The law of the cosine, on pairs of latents that are orthogonal to the query and to each other, or nearly; with its points.
-fn s8(corpus: &Corpus, fit: &Fit, queries: &[Query]) -> Result<(Claim, Vec<(f64, f64, f64)>)> {
+fn s8(corpus: &Corpus, fit: &Fit, queries: &[Query]) -> Result<(Claim, Vec<Edit>)> {
     const NEAR: f64 = 0.02;
     let atoms = fit.bundle.model.atoms();
-    let mut points: Vec<(f64, f64, f64)> = Vec::new();
+    let mut points: Vec<Edit> = Vec::new();
     let mut worst = 0f64;
     let mut pairs = 0;
     for q in queries {
@@ -234,12 +239,12 @@ fn s8(corpus: &Corpus, fit: &Fit, queries: &[Query]) -> Result<(Claim, Vec<(f64,
 }
 
 /// Mean course of the search for codes, step by step: an idle latent set to the row's largest code, and an active one to 0.
-fn refined(corpus: &Corpus, grid: &Grid, size: Size) -> Result<Vec<(String, Vec<(f64, f64)>)>> {
+fn refined(corpus: &Corpus, grid: &Grid, size: Size) -> Result<Vec<Curve>> {
     const STEPS: usize = 10;
     let mut out = Vec::new();
     for fit in grid.named() {
         for (to_active, name) in [(true, "idle to active"), (false, "active to 0")] {
-            let mut sums = vec![0.0; STEPS + 1];
+            let mut sums = [0.0; STEPS + 1];
             let mut n = 0.0;
             for i in 0..size.queries {
                 let mut r = rng(size.seed, 0x6f6f, i as u64);
