@@ -38,11 +38,14 @@ fn test() -> Result<(), String> {
     let started = Instant::now();
     cargo("format", &["fmt", "--all", "--check"], &[])?;
     check_architecture()?;
+    // Beside the lints, which leave the network alone; what fails here fails again where it is needed.
+    let prepared = std::thread::spawn(|| python::prepare(&root()));
     cargo("lints", &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     // Benchmarks' programs are examples, which the lints have seen.
     cargo("tests", &["test", "--locked", "--workspace", "--lib", "--bins", "--tests"], &[])?;
     cargo("examples of the documentation", &["test", "--locked", "--workspace", "--doc"], &[])?;
     cargo("documentation", &["doc", "--locked", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    let _ = prepared.join();
     python::test(&root())?;
     println!("== all passed in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())

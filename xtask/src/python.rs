@@ -6,13 +6,26 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
+}
+
+/// Makes the environments that the tests need, which is mostly waiting for downloads.
+pub fn prepare(root: &Path) -> Result<(), String> {
+    let package = root.join("crates/mereo-py");
+    let peers = Environment::new(&target(root).join("python"))?;
+    peers.pip("packages to test with", &["-r", &text(&package.join("tests/requirements.txt"))])?;
+    peers.pip("what makes the documentation", &["-r", &text(&package.join("docs/requirements.txt"))])?;
+    Environment::new(&target(root).join("python-alone")).map(drop)
+}
+
 /// Builds the wheel and tests it.
 pub fn test(root: &Path) -> Result<(), String> {
     let package = root.join("crates/mereo-py");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    let target = target(root);
     let wheels = target.join("wheels");
     let peers = Environment::new(&target.join("python"))?;
-    peers.pip("packages to test with", &["-r", &text(&package.join("tests/requirements.txt"))])?;
+    prepare(root)?;
     if wheels.exists() {
         std::fs::remove_dir_all(&wheels).map_err(|e| format!("{}: {e}", wheels.display()))?;
     }
@@ -45,7 +58,6 @@ pub fn test(root: &Path) -> Result<(), String> {
         run("published experiments beside scikit-learn, small", &python, &args, &package, &[])?;
     }
     let docs = package.join("docs");
-    peers.pip("what makes the documentation", &["-r", &text(&docs.join("requirements.txt"))])?;
     let sphinx = peers.program("sphinx-build");
     for (title, flags) in [
         ("pages of the documentation, and their gallery", ["-b", "html", "-j", "1"]),

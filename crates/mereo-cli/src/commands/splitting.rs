@@ -58,6 +58,11 @@ pub fn run(args: &Args, global: &Global) -> Result<()> {
     if let Some(column) = &args.absorption {
         return absorption::run(args, column, global);
     }
+    if args.class.is_some() {
+        return Err(Failure::usage(
+            "--class is one of those of --absorption COLUMN, which takes an index alone; give both, or leave it out",
+        ));
+    }
     if args.large.is_none() {
         return Err(alone());
     }

@@ -42,7 +42,8 @@ fn the_claims_on_embeddings_are_told_one_by_one() {
     }
     let page = crate::place::page(&p.path("o.html"));
     assert!(page.contains("the embedded glosses") && page.contains("rewritten by words") && page.contains("WordNet"));
-    assert!(p.fails(2, "repro oneill --rows a.npy").contains("--texts"));
+    let out = p.run("repro oneill --rows a.npy");
+    assert!(out.status.code() == Some(2) && crate::place::text(&out.stderr).contains("--texts"));
 }
 
 #[test]

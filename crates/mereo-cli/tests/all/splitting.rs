@@ -41,7 +41,7 @@ fn children_add_up_and_are_those_of_the_nearest_parents() {
     }
     // The same by plain search over the atoms as they are exported.
     let atoms = |k: usize| {
-        p.ok(&format!("export n{k}.mereo -o a{k}.npy"));
+        p.ok(&format!("export n{k}.mereo --atoms a{k}.npy"));
         let (shape, data) = read_npy(&p.path(&format!("a{k}.npy")));
         assert_eq!(shape, [k, 64]);
         data.chunks(64).map(<[f32]>::to_vec).collect::<Vec<_>>()
@@ -126,7 +126,7 @@ fn a_split_by_hand() {
     assert!((number(&cosines["range"][0]) - cos(30.0)).abs() < 1e-6, "{cosines}");
     assert!((number(&split["one_to_one"]["mean"]) - f64::midpoint(cos(10.0), 1.0)).abs() < 1e-6, "{}", split["one_to_one"]);
     let said = p.ok("splitting two.mereo four.mereo --top 1");
-    assert!(said.contains("median 0.962") && said.contains("children      1 have 1, 1 have 3"), "{said}");
+    assert!(said.contains("median 0.962") && said.contains("children    1 have 1, 1 have 3"), "{said}");
     let within = &found["models"][1]["within"];
     // 10° from 20°, 20° from either, 30° from 20°, 90° from 30°.
     assert!((number(&within["mean"]) - (3.0 * cos(10.0) + cos(60.0)) / 4.0).abs() < 1e-6, "{within}");
@@ -151,7 +151,7 @@ fn colours(p: &Place) {
 fn what_the_main_latent_misses_is_absorbed() {
     let p = Place::new();
     colours(&p);
-    p.ok("export points.mereo -o atoms.npy");
+    p.ok("export points.mereo --atoms atoms.npy");
     let atoms = read_npy(&p.path("atoms.npy")).1;
     let place = |point: [f32; 3]| atoms.chunks(3).position(|a| a == point).expect("a point");
     let (main, other, third) = (place([4.0, 0.0, 0.0]), place([1.0, 4.0, 0.0]), place([0.0, 0.0, 4.0]));
