@@ -80,7 +80,7 @@ pub(super) fn run(corpus: &Corpus, grid: &Grid, named: &[Named]) -> Result<Part>
         section: Section {
             title: "Families".into(),
             note: "First a generated hierarchy: ten parents of eight children each, and forty latents without family. Then families among the latents whose labels are clean: the share of \
-these that is in one, how much more company parents keep with children than children with each other (the paper: 602 families of 14.8 children for its largest model), and how much \
+these that is in one, how much more company parents keep with children than children with each other (the paper: 610 families of 14.8 children for its largest model), and how much \
 clearer the blocks of co-occurrence and of activation get when latents are ordered by family."
                 .into(),
             blocks,
