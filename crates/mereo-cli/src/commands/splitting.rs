@@ -355,7 +355,10 @@ fn family_sizes(by_children: &[usize]) -> String {
         .collect();
     let more: usize = by_children.iter().skip(ALONE).sum();
     if more > 0 {
-        parts.push(format!("{} have {ALONE} to {}", show::count(more), by_children.len() - 1));
+        // The list ends with the largest family.
+        let last = by_children.len() - 1;
+        let to = if last > ALONE { format!(" to {last}") } else { String::new() };
+        parts.push(format!("{} have {ALONE}{to}", show::count(more)));
     }
     parts.join(", ")
 }
