@@ -11,7 +11,7 @@ use mereo::linalg::dot;
 use mereo::measure;
 use mereo::scaling::{self, Point};
 use mereo::source::Memory;
-use mereo::{Mat, Model, Pipeline, Rows, Sae};
+use mereo::{Mat, Pipeline, Sae};
 use mereo_meaning::splitting::MaxCosines;
 use mereo_report::{Block, Plot, Section, Table};
 
@@ -58,9 +58,9 @@ pub(super) fn run(corpus: &Corpus, size: Size, global: &Global) -> Result<(Grid,
         }
         let fitted = fit(sae, &Memory::from(&train), Options::default())?;
         let about = About::new(&corpus.name, Shape { rows: train.rows, cols: d }, sae, &fitted);
-        let of = |rows: &Mat| Ok::<f64, Failure>(measure::sparse(&fitted.model, &Memory::from(rows))?.fvu);
-        let fvu = [of(&train)?, of(&held)?];
-        let dead = dead(&fitted.model, &train.view())?;
+        let [own, unseen] = [&train, &held].map(|rows| measure::sparse(&fitted.model, &Memory::from(rows)));
+        let (own, unseen) = (own?, unseen?);
+        let (fvu, dead) = ([own.fvu, unseen.fvu], own.dead);
         Ok((Bundle { pipeline: Pipeline::raw(d), model: Box::new(fitted.model), about }, fvu, dead))
     };
     let mut fits = Vec::new();
@@ -83,19 +83,6 @@ pub(super) fn run(corpus: &Corpus, size: Size, global: &Global) -> Result<(Grid,
     let claims = vec![s1(&laws), s2(&grid, size), s3(&grid, without, size), s4(&grid), s5(&grid), s6(&crosses, size)];
     let section = section(&grid, &laws, &crosses, size);
     Ok((grid, Part { claims, section }))
-}
-
-/// Share of latents that are alive on none of the rows.
-fn dead(model: &dyn Model, x: &Rows) -> Result<f64> {
-    let k = model.atoms().rows;
-    let mut alive = vec![false; k];
-    for from in (0..x.rows()).step_by(4096) {
-        let z = model.encode(&x.slice(from, (from + 4096).min(x.rows())))?;
-        if let Rows::Sparse(z) = z.view() {
-            z.indices.iter().zip(z.values.iter()).filter(|(_, v)| **v != 0.0).for_each(|(&j, _)| alive[j as usize] = true);
-        }
-    }
-    Ok(alive.iter().filter(|a| !**a).count() as f64 / k as f64)
 }
 
 fn s1(laws: &scaling::Scaling) -> Claim {
