@@ -26,6 +26,11 @@ pub fn on_request(story: &'static str, quiet: bool) -> &'static AtomicBool {
     &ASKED
 }
 
+/// What turns true when an end is asked for, once [`on_request`] listens.
+pub fn flag() -> &'static AtomicBool {
+    &ASKED
+}
+
 /// Whether an end was asked for.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)

@@ -222,7 +222,7 @@ fn remote(args: &Args, texts: &[&str], part: &Path, global: &Global) -> Result<(
         show::count(store.len())
     ));
     let bar = Progress::new("embedding", global);
-    let run = Run { cancel: Some(stop::on_request("", true)), watch: None };
+    let run = Run { cancel: Some(stop::flag()), watch: None };
     let embedded = client.embeddings_stored(texts, &mut store, &run)?;
     bar.clear();
     let missing = embedded.missing();

@@ -9,7 +9,6 @@ use mereo_meaning::examples::{Choice, Examples};
 use mereo_meaning::score;
 use mereo_text::endpoint::{Answer, Answers, Chat, Client, Ended, Endpoint, Estimate, Message, Prices, Report, Role, Run, Store};
 use std::fmt::Write as _;
-use std::sync::atomic::AtomicBool;
 
 /// Flags of an endpoint.
 #[derive(Debug, clap::Args)]
@@ -87,7 +86,7 @@ pub(super) fn run(work: &Work) -> Result<Done> {
     let ask: Vec<Chat> = examples.iter().map(|e| labelling(work, e, &args.field)).collect();
     let mut facts = Vec::new();
     let told = told(work, "labels", &client, &ask, &store);
-    let answers = client.chat_stored(&ask, &mut store, &Run { cancel: Some(asked()), watch: None })?;
+    let answers = client.chat_stored(&ask, &mut store, &Run { cancel: Some(stop::flag()), watch: None })?;
     drop(told);
     facts.push(("labels".into(), cost(&answers.report)));
     let mut labels: Vec<Option<String>> = Vec::new();
@@ -115,7 +114,7 @@ pub(super) fn run(work: &Work) -> Result<Done> {
         }
     }
     let told = self::told(work, "predictions", &client, &ask, &store);
-    let predicted = client.chat_stored(&ask, &mut store, &Run { cancel: Some(asked()), watch: None })?;
+    let predicted = client.chat_stored(&ask, &mut store, &Run { cancel: Some(stop::flag()), watch: None })?;
     drop(told);
     facts.push(("predictions".into(), cost(&predicted.report)));
     let scores = scores(&predicted, &of, examples.len());
@@ -131,10 +130,6 @@ pub(super) fn run(work: &Work) -> Result<Done> {
         facts.push(("not done".into(), format!("{}; run it again for the rest", why(&predicted.report.ended))));
     }
     Ok(Done { labels, facts })
-}
-
-fn asked() -> &'static AtomicBool {
-    stop::on_request("stopping after this answer", true)
 }
 
 /// Says what will be asked and what that may cost, and draws a bar until it is dropped.
